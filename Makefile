@@ -1,6 +1,7 @@
 # `make setup` needs Python 3.11 or newer; it uses uv where that is installed and pip otherwise.
 .DEFAULT_GOAL := help
-.PHONY: help setup paper test pythons windows windows-all check bench soak crash mutation wheel format docs lock clean mutants
+.PHONY: help setup running paper test pythons windows windows-all check bench soak crash door-kills run-kills \
+	mutation mutation-sample wheel format docs lock clean mutants peers
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,49 +13,27 @@ WORKERS ?= auto
 # The tests start hundreds of processes, each of which would compile the whole package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-# The first interpreter that runs and is new enough. PYTHON=... on the command line goes first.
-FIND_PYTHON = for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
-	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
-	python=; done; \
-	test -n "$$python" || { echo "trueup needs Python 3.11 or newer: make setup PYTHON=/path/to/it" >&2; exit 1; }
+COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
 
 help: ## Show this list
-	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 13
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 17
 
-setup: $(VENV)/.project ## Make .venv from requirements.lock, with hashes checked
+setup: ## Make .venv from requirements.lock, with hashes checked
+	@VENV=$(VENV) scripts/setup all
 
-# Everything but the project itself, again only when the lock changes.
-$(VENV)/.locked: requirements.lock
-	@$(FIND_PYTHON); set -e; echo "Making $(VENV) with $$("$$python" --version)"; \
-	if command -v uv >/dev/null 2>&1; then \
-		uv venv --quiet --clear --no-project --no-python-downloads --python "$$python" $(VENV); \
-		uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock; \
-	else \
-		"$$python" -m venv --clear $(VENV); \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-			--no-deps --require-hashes -r requirements.lock; \
-	fi
-	@touch $@
+# What running needs and nothing more, from requirements-run.lock; `setup` adds the rest to it.
+running:
+	@VENV=$(VENV) scripts/setup run
 
-# The build backend is in the lock, so nothing is fetched here. uv makes environments without pip.
-$(VENV)/.project: $(VENV)/.locked pyproject.toml
-	@if command -v uv >/dev/null 2>&1; then \
-		uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .; \
-	else \
-		$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null; \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-			--no-deps --no-build-isolation --editable .; \
-	fi
-	@touch $@
-
-paper: setup ## Trade on paper against the simulated terminal: make paper ARGS="--seed 7"
+paper: running ## Trade on paper against the simulated terminal: make paper ARGS="--seed 7"
 	$(BIN)/trueup paper $(ARGS)
 
 test: setup ## Run the tests: make test ARGS="-k ghost"
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
-pythons: ## Run a fast tier on the other Pythons here: make pythons PYTHONS="3.12 3.13"
-	@$(FIND_PYTHON); PYTHONS="$(PYTHONS)" "$$python" scripts/other_pythons.py $(ARGS)
+pythons: setup ## Run a fast tier on the other Pythons here: make pythons PYTHONS="3.12 3.13"
+	PYTHONS="$(PYTHONS)" $(BIN)/python scripts/other_pythons.py $(ARGS)
 
 windows: setup ## Run the Windows side's tests under Wine (on Debian; the first time as root)
 	scripts/windows/test $(ARGS)
@@ -78,13 +57,25 @@ soak: setup ## Run the long tests, with many more examples
 crash: setup ## Kill, freeze and break real processes at random: make crash ARGS="--events 300 --seed 7"
 	$(BIN)/python -m tests.crash.harness $(ARGS)
 
+door-kills: setup ## Kill a bot of the official module: make door-kills ARGS="--kills 200 --bots 2"
+	$(BIN)/python -m tests.crash.door_kills $(ARGS)
+
+run-kills: setup ## Kill a bot of `trueup run` under limits: make run-kills ARGS="--kills 200 --seed 7"
+	$(BIN)/python -m tests.crash.run_kills $(ARGS)
+
 mutation: setup ## Change one rule of the core at a time, and see that a test fails
 	$(BIN)/mutmut run $(ARGS)
+
+mutation-sample: setup ## The same for a sample of another package: make mutation-sample ARGS="journal"
+	$(BIN)/python scripts/mutation_sample.py $(ARGS)
 
 mutants: setup ## Find bugs that are seeded on purpose, and write the table of them
 	$(BIN)/python -m tests.world.mutants
 
-wheel: setup ## Build what pip installs, into dist/; nothing is fetched
+peers: setup ## Run packages of other authors, bare and behind the door, and write the table of it
+	$(BIN)/python -m tests.peers $(ARGS)
+
+wheel: running ## Build what pip installs, into dist/; nothing is fetched
 	$(BIN)/python -m hatchling build --target wheel
 
 format: setup ## Format the code and mend what can be mended
@@ -94,10 +85,11 @@ format: setup ## Format the code and mend what can be mended
 docs: setup ## Write the generated pages of docs/ again
 	$(BIN)/python scripts/generate_docs.py
 
-lock: ## Resolve the newest versions into requirements.lock (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev \
-		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --upgrade \
-		--custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
+lock: ## Resolve the newest versions into both locks (needs uv)
+	$(COMPILE) --extra alerts --extra mcp --extra metrics --extra mt5 --extra page --extra postgres --group dev --upgrade \
+		--output-file requirements.lock pyproject.toml
+	$(COMPILE) --group build --constraints requirements.lock \
+		--output-file requirements-run.lock pyproject.toml
 
 clean: ## Remove .venv and everything that tools leave behind
 	rm -rf $(VENV) .venv-* .wine build dist mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

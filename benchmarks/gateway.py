@@ -180,7 +180,7 @@ def manual_close() -> int:
     with terminal() as where, ExecutionGateway("127.0.0.1", where.port, 5_000) as gateway:
         pm = PortfolioManager(SYMBOL)
         reconciler = StateReconciler(pm, gateway, 15)
-        loop = TradingLoop(pm, reconciler, NoSignal(), GatewayPrices(gateway, SYMBOL))
+        loop = TradingLoop(pm, reconciler, NoSignal(), {SYMBOL: GatewayPrices(gateway, SYMBOL)})
         bot = threading.Thread(target=loop.run, daemon=True)
         bot.start()
         for _ in range(CLOSES):

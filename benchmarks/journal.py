@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks._measure import in_turn, report
@@ -145,8 +146,18 @@ def long_journal(path: Path) -> int:
     return missed + report("verify", each, 25, "us an event", "the whole chain")
 
 
-def fill(path: Path) -> None:
-    """Write a long journal as its writer would, in few transactions and without waiting."""
+def fill(
+    path: Path,
+    event_of: Callable[[int], events.Event] = order,
+    state_of: Callable[[int], bytes] = lambda _: bytes(500_000),
+) -> None:
+    """Write a long journal as its writer would, in few transactions and without waiting.
+
+    Args:
+        path: the file.
+        event_of: returns the event of a number from 0 on.
+        state_of: returns the book after so many events, for the checkpoint.
+    """
     with opened(path) as journal:
         tip = GENESIS
         database = journal._database
@@ -155,7 +166,7 @@ def fill(path: Path) -> None:
         for first in range(0, MILLION, 10_000):
             rows = []
             for number in range(first, first + 10_000):
-                (row,) = chained(STREAM, tip, [encode(order(number))])
+                (row,) = chained(STREAM, tip, [encode(event_of(number))])
                 tip = Tip(row.position, row.hash)
                 rows.append((STREAM, *row))
             with database.writing():
@@ -165,4 +176,4 @@ def fill(path: Path) -> None:
             claimed = (journal.token, "benchmark", NOW_NS, *tip, STREAM)
             database.change(database.statements.claim, *claimed)
     with opened(path) as journal:
-        journal.checkpoint(MILLION - TAIL, bytes(500_000))
+        journal.checkpoint(MILLION - TAIL, state_of(MILLION - TAIL))

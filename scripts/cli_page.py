@@ -28,13 +28,20 @@ on this machine only.
 | --- | --- |
 | 0 | all is well |
 | 1 | something needs a person: the broker is not believed, something waits, a journal is damaged |
-| 2 | it could not be done or asked: wrong usage, nothing runs here, no such journal, a full disk |
+| 2 | it could not be done or asked: nothing runs here, no such journal, a used port, a full disk |
+| 64 | wrong usage: an unknown option, or a value of an option or of a setting that is not valid |
 | 130 | Ctrl-C stopped it; `paper`, `terminal` and `gateway` end in order with 0 |
 | 141 | nobody reads its output any more, as behind `head` |
 
-With 2, one sentence on stderr says what was wrong.
+With 2 and 64, one sentence on stderr says what was wrong. With 64 nothing was done, and the same
+command fails again until it, or the setting, is corrected. `trueup status` has codes of its own,
+from 0 to 4: see [the state of a bot](../operating/status.md).
 
-Commands with `--json` print plain values with times in ISO 8601, UTC. Times that you give are UTC
+A command that takes more than a second shows how far it is: a line on stderr, only if stderr is a
+terminal, which goes at the end.
+
+Every command that reads has `--json`: plain values with times in ISO 8601, UTC, and the name and
+version of their schema ([JSON of the commands](json.md)). Times that you give are UTC
 unless they say otherwise.
 """
 

@@ -129,6 +129,11 @@ OFFENCES = {
         "import trueup.conformance.run",
         "trueup.conformance.examination.probe -> trueup.conformance.run",
     ),
+    "doors/mt5/readings.py": (
+        "import trueup.doors.mt5.session",
+        "trueup.doors.mt5.readings -> trueup.doors.mt5.session",
+    ),
+    "doors/mcp/plain.py": ("import mcp", "trueup.doors.mcp.plain -> mcp"),
     "errors.py": ("import trueup.core.quantity", "trueup.errors -> trueup.core.quantity"),
     "runtime/story/audit.py": ("import src.config", "trueup.runtime.story.audit -> src"),
     "lab/oracle/promises/closing.py": (

@@ -1,4 +1,4 @@
-"""What users import: `trueup` and `trueup.testing`, and nothing else."""
+"""What users import: `trueup`, and its modules `testing`, `mt5` and `aio`; nothing else."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trueup import PortfolioManager, StateReconciler, testing
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-FACE = {"trueup", "trueup.testing"}
+FACE = {"trueup", "trueup.testing", "trueup.mt5", "trueup.aio", "trueup.events", "trueup.settings"}
 
 
 def test_each_public_name_is_there_and_listed_once() -> None:

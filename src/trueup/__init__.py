@@ -12,9 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trueup.core.book.lifecycle import OrderStatus
+    from trueup.core.holds import Hold
+    from trueup.core.limits.limits import Limits
     from trueup.core.policy import Action, Adopt, Policy
+    from trueup.doors.account import Account
+    from trueup.doors.data import Data, open_data
+    from trueup.doors.running.run import run
     from trueup.errors import (
         BrokerUnknown,
+        ClaimRefused,
         InvariantBroken,
         JournalConflict,
         JournalCorrupt,
@@ -23,9 +29,11 @@ if TYPE_CHECKING:
         NotSent,
         OutcomeNotRecorded,
         OutcomeUnknown,
+        Paused,
         ProtocolError,
         Refused,
         SettingsError,
+        StrategyError,
         TrueupError,
     )
     from trueup.gateway.client.execution_gateway import ExecutionGateway
@@ -43,22 +51,28 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Account",
     "Action",
     "Adopt",
     "AuditEntry",
     "BrokerUnknown",
+    "ClaimRefused",
+    "Data",
     "ExecutionGateway",
+    "Hold",
     "Intent",
     "InvariantBroken",
     "JournalConflict",
     "JournalCorrupt",
     "JournalError",
     "KeysError",
+    "Limits",
     "NotSent",
     "OrderRow",
     "OrderStatus",
     "OutcomeNotRecorded",
     "OutcomeUnknown",
+    "Paused",
     "Policy",
     "PortfolioManager",
     "Position",
@@ -69,22 +83,29 @@ __all__ = [
     "SettingsError",
     "StateReconciler",
     "Strategy",
+    "StrategyError",
     "SyncResult",
     "SyncStatus",
     "Tick",
     "TrueupError",
     "Wish",
     "__version__",
+    "open_data",
     "open_journal",
     "open_reader",
+    "run",
 ]
 
 _MODULES = {
+    "Account": "doors.account",
     "Action": "core.policy",
     "Adopt": "core.policy",
     "AuditEntry": "runtime.story.audit",
+    "Data": "doors.data",
     "ExecutionGateway": "gateway.client.execution_gateway",
+    "Hold": "core.holds",
     "Intent": "runtime.bot.order_desk",
+    "Limits": "core.limits.limits",
     "OrderRow": "runtime.bot.views",
     "OrderStatus": "core.book.lifecycle",
     "Policy": "core.policy",
@@ -98,8 +119,10 @@ _MODULES = {
     "SyncStatus": "runtime.sync.results",
     "Tick": "protocol.ticks",
     "Wish": "runtime.bot.order_checks",
+    "open_data": "doors.data",
     "open_journal": "journal",
     "open_reader": "journal",
+    "run": "doors.running.run",
 }
 
 if __name__ != "trueup":

@@ -20,10 +20,21 @@ def reason(error: OSError) -> str:
 
 
 class TrueupError(Exception):
-    """Something in trueup went wrong."""
+    """Something in trueup went wrong.
+
+    `remedy` says what a person can do about the cause, as a part of a sentence; empty where the
+    message itself says it.
+    """
+
+    remedy: str = ""
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or (type(self).__doc__ or "").partition("\n")[0])
+
+    @property
+    def with_remedy(self) -> str:
+        """The message, and what to do, where the message does not say it."""
+        return f"{self} To do: {self.remedy}." if self.remedy else str(self)
 
 
 class NotSent(TrueupError):
@@ -53,6 +64,21 @@ class Refused(TrueupError):
         self.retcode = retcode
 
 
+class ClaimRefused(Refused):
+    """Another writer of the account claimed a part of this scope; nothing was claimed or sent.
+
+    The message names the other writer, since when it holds its claim, and what both share.
+    """
+
+
+class Paused(Refused):
+    """A person paused trading, or allows only closes; nothing was sent.
+
+    `retcode` is the code by which MetaTrader refuses such an order: 10027 (automated trading is
+    disabled) or 10044 (only closing is allowed).
+    """
+
+
 class OutcomeUnknown(TrueupError):
     """The request left and no answer came; only reconciliation may resolve its outcome."""
 
@@ -71,6 +97,10 @@ class RemoteProtocolError(ProtocolError):
 
 class JournalError(TrueupError):
     """The journal could not be read or written."""
+
+    def __init__(self, message: str | None = None, *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = remedy or type(self).remedy
 
 
 class NotEncodable(JournalError):
@@ -102,6 +132,11 @@ class JournalConflict(JournalError):
 
 class JournalCorrupt(JournalError):
     """A row of the journal does not decode, was altered, or is missing."""
+
+    remedy = (
+        "`trueup journal verify` says where the damage is, and docs/operating/journal.md how to "
+        "mend a journal"
+    )
 
 
 class PlanOutdated(TrueupError):

@@ -1,4 +1,4 @@
-"""The loggers of the package: an exception in a log handler costs only that log line.
+"""The loggers of the package: lines about an order carry its id, and a bad handler costs a line.
 
 A handler runs in the middle of our calls. Handlers of the standard library report an error with
 `handleError` and continue; a custom handler or filter may raise instead. The exception would then
@@ -12,9 +12,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Iterator
+from contextvars import ContextVar
 from logging import Logger
 
-__all__ = ["Logger", "logger"]
+__all__ = ["Logger", "about_account", "about_order", "logger"]
+
+# The order of ours that this thread is about now, '' for none.
+_order_id: ContextVar[str] = ContextVar("trueup_order_id", default="")
+# The account of `accounts.toml` that this thread works for now, '' for none.
+_account: ContextVar[str] = ContextVar("trueup_account", default="")
 
 
 class _Careful(logging.Logger):
@@ -22,6 +29,12 @@ class _Careful(logging.Logger):
 
     def handle(self, record: logging.LogRecord) -> None:
         """Pass on a record; an exception in a filter of the logger costs only this line."""
+        order_id = _order_id.get()
+        if order_id and not hasattr(record, "order_id"):
+            record.order_id = order_id
+        account = _account.get()
+        if account and not hasattr(record, "account"):
+            record.account = account
         try:
             kept: bool | logging.LogRecord = not self.disabled and self.filter(record)
         except Exception:  # noqa: BLE001 - an application's filter may raise anything
@@ -52,6 +65,39 @@ def _report(handler: logging.Handler, record: logging.LogRecord) -> None:
     """Report the current exception as the standard handlers do."""
     with contextlib.suppress(Exception):
         handler.handleError(record)
+
+
+@contextlib.contextmanager
+def about_order(order_id: str) -> Iterator[None]:
+    """Let every line that this thread logs in the block carry the id of an order, as `order_id`.
+
+    A handler or formatter of an application finds the id at the log record.
+    """
+    before = _order_id.set(order_id)
+    try:
+        yield
+    finally:
+        _order_id.reset(before)
+
+
+class AboutAccount:
+    """Sets the account of this thread's log lines in a `with` block; made at every step of one."""
+
+    __slots__ = ("_before", "_name")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        self._before = _account.set(self._name)
+
+    def __exit__(self, *_: object) -> None:
+        _account.reset(self._before)
+
+
+def about_account(name: str) -> AboutAccount:
+    """Let every line that this thread logs in the block carry an account's name, as `account`."""
+    return AboutAccount(name)
 
 
 def logger(name: str) -> logging.Logger:

@@ -9,6 +9,8 @@ import contextlib
 import os
 from pathlib import Path
 
+from trueup.errors import SettingsError, reason
+
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
 
@@ -31,3 +33,25 @@ def make_private_folder(folder: Path) -> None:
         OSError: the folder cannot be created.
     """
     folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+
+
+def read_private(path: Path, setting: str) -> str:
+    """Return the text of a file that only this user may read.
+
+    Args:
+        path: the file.
+        setting: the name of the setting or option that names the file, for errors.
+
+    Raises:
+        SettingsError: the file cannot be read, or other users can read it.
+    """
+    try:
+        mode = path.stat().st_mode
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SettingsError(setting, str(path), "it is no text in UTF-8") from error
+    except OSError as error:
+        raise SettingsError(setting, str(path), f"it cannot be read, {reason(error)}") from error
+    if os.name == "posix" and mode & 0o077:
+        raise SettingsError(setting, str(path), f"other users can read it: chmod 600 {path}")
+    return text

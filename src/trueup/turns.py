@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -13,6 +12,23 @@ from trueup.forks import HOLDERS
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
+
+
+class IfFree:
+    """Holds a lock within a `with` block if the lock is free; every sync has several of these."""
+
+    __slots__ = ("_is_ours", "_lock")
+
+    def __init__(self, lock: threading.RLock) -> None:
+        self._lock, self._is_ours = lock, False
+
+    def __enter__(self) -> bool:
+        self._is_ours = self._lock.acquire(blocking=False)
+        return self._is_ours
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_ours:
+            self._lock.release()
 
 
 class Turn:
@@ -33,15 +49,9 @@ class Turn:
     ) -> None:
         self._lock.release()
 
-    @contextmanager
-    def if_free(self) -> Iterator[bool]:
-        """Try to acquire the lock without waiting; yield whether that succeeded."""
-        is_ours = self._lock.acquire(blocking=False)
-        try:
-            yield is_ours
-        finally:
-            if is_ours:
-                self._lock.release()
+    def if_free(self) -> IfFree:
+        """Return a context that acquires the lock without waiting, and tells if that succeeded."""
+        return IfFree(self._lock)
 
     def let_go_in_child(self) -> None:
         """In a forked process: replace the lock, which a missing thread may hold."""

@@ -9,9 +9,10 @@ import msgspec
 from tests.support.desk_world import HEDGING, DeskWorld
 from trueup.core.policy import Policy
 from trueup.journal import Journal
-from trueup.observe.status_text import BotStatus
-from trueup.runtime.control.commands import BotCommands
-from trueup.runtime.control.status import BotFacts
+from trueup.observe.status.earlier import read_status
+from trueup.observe.status.facts import BotFacts
+from trueup.observe.status.status import Decision, Held, Status
+from trueup.runtime.control.commands.bot_commands import BotCommands
 from trueup.runtime.trading.loop import TradingLoop
 from trueup.runtime.trading.prices import GatewayPrices
 from trueup.sim.market.symbols import DEFAULT_SYMBOLS, AccountSetup, SymbolSetup
@@ -40,12 +41,16 @@ class BotWorld:
         journal: Journal | None = None,
     ) -> None:
         self.broker = DeskWorld(account, policy=policy, others=others, specs=specs, journal=journal)
+        self.start()
+
+    def start(self) -> None:
+        """Start the loop and the control desk of the bot, and let the bot recover."""
         world = self.broker
         self.loop = TradingLoop(
             world.pm,
             world.reconciler,
             Idle(),
-            GatewayPrices(world.gateway, "EURUSD"),
+            {"EURUSD": GatewayPrices(world.gateway, "EURUSD")},
         )
         _, _, self.second = world.another_bot()
         self.desk = BotCommands(self.loop, self.second, FACTS)
@@ -73,6 +78,11 @@ class BotWorld:
             answer = self.tell(command, look=answer["wait"])
         return answer
 
-    def status(self) -> BotStatus:
+    def held(self) -> list[Decision | Held]:
+        """The differences that are left alone, those first that wait for a person."""
+        status = self.status()
+        return [*status.to_decide, *status.held]
+
+    def status(self) -> Status:
         """What the desk says of the bot."""
-        return msgspec.convert(self.tell("status")["status"], BotStatus)
+        return read_status(self.tell("status")["status"])

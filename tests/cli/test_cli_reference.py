@@ -10,6 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from scripts.cli_page import cli_page, commands, options
+from tests.cli.test_bot_processes import start
+from tests.paper.test_paper_processes import Shell
 from trueup.cli import app
 from trueup.cli.commands import COMMANDS as COMMANDS_LISTED
 from trueup.cli.commands import Entry
@@ -78,6 +80,15 @@ def test_status_imports_no_conversion_and_no_database(tmp_path: Path) -> None:
     """Monitors call it each minute; pydantic alone costs more than the rest."""
     heavy = {"pydantic", "zmq", "sqlite3", "trueup.core.book.book", "rich", "logging.handlers"}
     assert imported(heavy, tmp_path, "status") == "[]"
+
+
+def test_status_of_a_running_bot_imports_no_book_and_no_journal(shell: Shell) -> None:
+    """The bot makes the status; the command asks for it and writes it."""
+    bot = start(shell, "bot.log")
+    bot.wait_for("[STARTUP] No recovery needed")
+    heavy = {"pydantic", "sqlite3", "trueup.core.book.book", "trueup.core.model", "rich"}
+    heavy |= {"trueup.journal", "trueup.observe.status.making", "logging.handlers"}
+    assert imported(heavy, shell.folder, "status") == "[]"
 
 
 def test_the_page_misses_no_command_of_the_program() -> None:

@@ -10,10 +10,12 @@ from tests.cli.bot_world import BotWorld
 from tests.support.desk_world import BUY, NETTING, OTHER, SELL
 from tests.support.make import RefusingJournal
 from trueup.core.book.events import Event
+from trueup.core.dates import iso
 from trueup.core.policy import Action, Adopt, Policy
 from trueup.errors import JournalError
+from trueup.observe.status.findings import PATIENCE_SEC
+from trueup.observe.status.status import State
 from trueup.runtime.sync.results import SyncStatus
-from trueup.runtime.time.clock import iso
 
 EURUSD = frozenset({"EURUSD"})
 ASKING = Policy(symbols=EURUSD, adopt=Adopt.ASK, magics=frozenset({7}))
@@ -22,9 +24,9 @@ ASKING = Policy(symbols=EURUSD, adopt=Adopt.ASK, magics=frozenset({7}))
 def test_a_bot_that_agrees_needs_nobody() -> None:
     world = BotWorld()
     status = world.status()
-    assert (status.needs, status.holds, status.entries_refused) == ([], [], "")
+    assert (status.state, status.needs, status.entries_refused) == (State.AGREES, [], "")
     assert status.account == "5000001@Simulated-Demo"
-    assert status.health.startswith("Everything agrees")
+    assert status.sentence == "Both books are flat. Nothing is yours to do."
     assert status.pid == world.tell("hello")["pid"] == 4711
 
 
@@ -52,7 +54,7 @@ def test_a_plan_with_a_yes_is_carried_out_by_the_next_sync() -> None:
     world = BotWorld(policy=ASKING)
     world.broker.person.open("EURUSD", BUY, 0.05)
     world.broker.sync()
-    (hold,) = world.status().holds
+    (hold,) = world.held()
     assert world.status().needs == [
         f"Waiting for approval (`trueup plan`, then `trueup approve ID`): {hold.id}"
     ]
@@ -60,14 +62,14 @@ def test_a_plan_with_a_yes_is_carried_out_by_the_next_sync() -> None:
     assert (answer["ok"], answer["ticket"]) == (True, hold.ticket)
     world.turn(3)
     assert world.broker.tickets() == {hold.ticket}
-    assert (world.status().holds, world.status().needs) == ([], [])
+    assert (world.held(), world.status().needs) == ([], [])
 
 
 def test_a_yes_to_what_only_a_plan_showed_waits_for_the_bot_s_own_look() -> None:
     world = BotWorld(policy=ASKING)
     world.broker.person.open("EURUSD", BUY, 0.05)
     (hold_id,) = world.look("plan")["waiting"]
-    assert world.status().holds == []
+    assert world.held() == []
     assert world.tell("approve", id=hold_id)["ok"]
     world.turn(70)
     assert len(world.broker.tickets()) == 1
@@ -81,7 +83,31 @@ def test_a_yes_to_what_is_no_longer_so_is_a_yes_to_nothing() -> None:
     world.broker.person.close(ticket, 0.02)
     world.turn(200)
     assert world.broker.tickets() == set()
-    assert world.status().holds[0].id != hold_id
+    assert world.held()[0].id != hold_id
+
+
+def test_an_approval_outlives_a_reading_from_before_the_difference() -> None:
+    world = BotWorld(policy=ASKING)
+    reconciler = world.broker.reconciler
+    reconciler.sync_soon()
+    world.broker.wait(0.1)
+    assert reconciler.sync_continuous() is None
+    # The bot's own question is out; the person sees the difference by another.
+    ticket = world.broker.person.open("EURUSD", BUY, 0.05)
+    plan = world.tell("plan")
+    while "wait" in plan:
+        world.broker.wait(0.1)
+        world.desk.turn()
+        plan = world.tell("plan", look=plan["wait"])
+    (hold_id,) = plan["waiting"]
+    count = reconciler.sync_count
+    assert world.tell("approve", id=hold_id, who="Mary")["ok"]
+    world.turn()
+    assert (reconciler.sync_count, world.broker.tickets()) == (count + 1, set())
+    for _ in range(2):
+        world.broker.sync()
+        world.turn()
+    assert world.broker.tickets() == {ticket}
 
 
 def test_an_id_under_which_nothing_waits_lists_what_does() -> None:
@@ -92,7 +118,7 @@ def test_an_id_under_which_nothing_waits_lists_what_does() -> None:
     world.broker.person.open("EURUSD", BUY, 0.05)
     world.broker.sync()
     error = world.tell("approve", id="zombie-1")["error"]
-    assert world.status().holds[0].id in error
+    assert world.held()[0].id in error
     assert "LONG 0.05L" in error
 
 
@@ -105,10 +131,18 @@ def test_while_the_broker_cannot_be_seen_there_is_no_plan_and_nothing_waits_for_
     world.broker.sync()
     world.loop.last_result = world.broker.sync()
     status = world.status()
-    assert status.health.startswith("Degraded")
+    assert status.sentence == "The gateway does not answer. The bot retries by itself."
+    assert (status.state, status.needs) == (State.DEGRADED, [])
+    assert status.detail.startswith("Gateway offline")
     assert "Gateway offline" in status.entries_refused
-    assert status.restrictions[0].until
-    assert status.needs[0].startswith("The broker cannot be seen")
+    assert status.refused[0].until
+    assert "no close gets through" in status.works
+    # What lasts needs a person.
+    world.broker.wait(PATIENCE_SEC)
+    lasting = world.status()
+    assert (lasting.state, lasting.since) == (State.NEEDS_PERSON, status.checked)
+    assert lasting.sentence == "The gateway does not answer. One action is yours."
+    assert lasting.needs == ["See to the gateway: start it again if it has ended."]
 
 
 def test_each_question_gets_a_look_that_began_after_it() -> None:
@@ -152,7 +186,7 @@ def test_what_is_only_shown_needs_a_person_too() -> None:
     assert "has no stop loss (until a stop loss at the broker)" in needs
     plan = world.look("plan")
     assert (plan["waiting"], plan["needs_person"]) == ([], True)
-    assert world.status().policy == (
+    assert world.status().scope == (
         "EURUSD, adopts all in scope; zombie: alert; a stop loss is expected"
     )
 
@@ -163,11 +197,15 @@ def test_nothing_is_said_to_agree_while_the_journal_takes_nothing() -> None:
     journal.refuse = JournalError("the disk is full")
     world.broker.person.open("EURUSD", BUY, 0.2)
     world.broker.sync()
-    said = "Degraded: the journal takes nothing: the disk is full; the book is unchanged."
-    assert world.status().health == said
+    status = world.status()
+    assert status.state is State.NEEDS_PERSON
+    assert status.detail == "the disk is full"
+    assert status.works == (
+        "The strategy can neither open nor close: use `trueup close TICKET` or the terminal."
+    )
     journal.refuse = None
     world.broker.sync()
-    assert world.status().health.startswith("Everything agrees")
+    assert world.status().state is State.AGREES
 
 
 def test_a_journal_that_takes_nothing_is_said_first() -> None:
@@ -176,8 +214,10 @@ def test_a_journal_that_takes_nothing_is_said_first() -> None:
     journal.refuse = JournalError("the disk is full")
     world.broker.person.open("EURUSD", BUY, 0.05)
     world.loop.last_result = world.broker.sync()
-    assert world.status().needs[0].startswith("The journal takes nothing, so no order is sent")
-    assert "the bot can neither open nor close: the disk is full" in world.status().needs[0]
+    assert world.status().sentence == (
+        "The journal takes nothing, so the bot can neither open nor close. One action is yours."
+    )
+    assert world.status().needs[0].startswith("Repair the disk")
 
 
 class FullDisk(RefusingJournal):
@@ -225,8 +265,11 @@ def test_a_book_is_bound_to_the_terminal_s_account_by_a_person_s_will() -> None:
         "5000002@Simulated-Demo",
     )
     assert seen["leaves"] == [f"{ticket} LONG 0.05L @ 1.1001"]
-    refused = world.tell("rebind", login=5_000_003, server=seen["server"])
-    assert refused["error"].startswith("The terminal is logged in to 5000002@Simulated-Demo by now")
+    # A login of one number may be of another broker.
+    for other in ((5_000_003, seen["server"]), (seen["login"], "Other-Demo")):
+        refused = world.tell("rebind", login=other[0], server=other[1])
+        now = "The terminal is logged in to 5000002@Simulated-Demo by now"
+        assert refused["error"].startswith(now)
     assert world.broker.tickets() == {ticket}
     done = world.tell("rebind", login=seen["login"], server=seen["server"])
     assert done["bound"] == "5000002@Simulated-Demo"
@@ -261,6 +304,8 @@ def test_deals_that_never_come_are_in_the_status_when_they_are_late() -> None:
     (row,) = world.status().overdue
     began_ns = world.broker.clock.now_ns() - 10_000_000_000
     assert (row.ticket, row.since) == (ticket, iso(began_ns))
+    assert row.next is not None
+    assert row.since is not None
     assert row.since < row.next
     # Nobody can do much about it: it is shown, and nobody is called.
     assert world.status().needs == []
@@ -273,12 +318,19 @@ def test_a_person_lets_go_of_what_stays_missing_and_is_named_in_the_audit_trail(
     world.broker.terminal.switches.deal_lag_ms = 10**12
     world.broker.person.close(ticket)
     world.broker.sync()
-    (need,) = world.status().needs
-    (held,) = world.status().holds
-    assert "left the broker's list 0 s ago, deal not visible yet" in need
-    assert f"trueup approve {held.id}" in need
-    world.broker.wait(90)
-    assert "left the broker's list 90 s ago" in world.status().holds[0].reason
+    # A deal that comes late is the bot's own affair at first.
+    fresh = world.status()
+    (held,) = fresh.held
+    assert (fresh.state, fresh.needs, fresh.to_decide) == (State.DEGRADED, [], [])
+    assert "left the broker's list 0 s ago, deal not visible yet" in held.reason
+    assert f"trueup approve {held.id}" in held.until
+    world.broker.sync(PATIENCE_SEC)
+    lasting = world.status()
+    assert [row.id for row in lasting.to_decide] == [held.id]
+    assert lasting.sentence == (
+        "One position left the broker's list without proof. One decision is yours."
+    )
+    assert "the net of EURUSD goes from +0.05 to 0.00 lots" in lasting.to_decide[0].if_approved
     # Only the differences that the policy asks about wait for approval.
     assert world.look("plan")["waiting"] == []
     # Nor by mistake: it takes a word that it was seen to be gone.
@@ -290,5 +342,5 @@ def test_a_person_lets_go_of_what_stays_missing_and_is_named_in_the_audit_trail(
     assert world.tell("approve", id=held.id, who="Mary", yes=True)["ok"]
     world.turn(3)
     assert world.broker.tickets() == set()
-    assert (world.status().holds, world.status().needs) == ([], [])
+    assert (world.held(), world.status().needs) == ([], [])
     assert "Mary let go" in world.broker.reconciler.get_audit_trail()[-1]["details"]

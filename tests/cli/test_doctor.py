@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import socket
+import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
+from tests.journal.places import orders
 from tests.paper.test_paper_processes import Shell
-from tests.support.desk_world import BUY, DeskLink, DeskWorld
+from tests.support.desk_world import BUY, OTHER, DeskLink, DeskWorld
 from tests.support.manners import CurveGateway, GuideGateway, opened
 from tests.support.rewritten import RewrittenWorld
 from tests.support.rewritten import changed as rewritten
@@ -26,14 +30,18 @@ from trueup.cli import app
 from trueup.core.book.events import AccountBound
 from trueup.core.model import MarginMode
 from trueup.gateway.access.keys import KeyFiles, new_keys
+from trueup.gateway.client.endpoints import TERMINAL_HERE
 from trueup.gateway.client.zmq_link import ZmqLink
+from trueup.gateway.desk.desk import Desk
+from trueup.gateway.terminal.one_account import OneAccount
 from trueup.journal import open_journal
 from trueup.observe.doctor_text import DoctorRow, Mark, is_healthy, row_lines, summary
 from trueup.observe.log import make_streams_safe
-from trueup.observe.status_text import BotStatus, OverdueRow
+from trueup.observe.status.status import OverdueRow, State, Status
 from trueup.runtime.control.bots import Bot
-from trueup.runtime.doctor.book import JournalCheck, bot_rows
+from trueup.runtime.doctor.bots import UnheardBot, bot_rows
 from trueup.runtime.doctor.gateway import CHECKS, GatewayVisit
+from trueup.runtime.doctor.journal import JournalCheck
 from trueup.runtime.doctor.line import Target
 from trueup.runtime.time.clock import ManualClock, SystemClock
 
@@ -42,7 +50,7 @@ EVERY = (
     *("versions", "settings", "resolvable", "port open", "key accepted", "answers", "protocol"),
     *("clock", "reading", "terminal connected", "trade allowed", "account", "symbols"),
     *("neighbours", "latency"),
-    *("journal writable", "bot", "last sync"),
+    *("journal writable", "journal whole", "bot", "last sync"),
 )
 
 
@@ -190,7 +198,7 @@ def test_a_setting_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_name_that_does_not_resolve() -> None:
     found = rows("--gateway", "tcp://no.such.host.invalid:5555")
     assert found["resolvable"]["mark"] == "FAIL"
-    assert "GTW_HOST" in found["resolvable"]["remedy"]
+    assert "correct the host of --gateway" in found["resolvable"]["remedy"]
     assert [found[name]["mark"] for name in EVERY[3:13]] == ["-"] * 10
     assert found["journal writable"]["mark"] == "ok"
 
@@ -198,7 +206,8 @@ def test_a_name_that_does_not_resolve() -> None:
 def test_a_port_that_is_closed() -> None:
     found = rows(*at(free_port()))
     assert found["port open"]["mark"] == "FAIL"
-    assert "trueup gateway" in found["port open"]["remedy"]
+    assert found["port open"]["remedy"].startswith("start the gateway (`trueup gateway`;")
+    assert "neither open nor close; stops at the broker work" in found["port open"]["risk"]
 
 
 def test_a_port_of_something_else() -> None:
@@ -308,6 +317,52 @@ def test_a_terminal_where_programs_may_not_trade(world: DeskWorld) -> None:
     assert "Ctrl+E" in found["trade allowed"]["remedy"]
 
 
+def test_a_terminal_without_link_is_no_gateway_that_does_not_answer(world: DeskWorld) -> None:
+    world.terminal.disconnect()
+    with ZmqServer(world.desk.handle) as server:
+        found = rows(*at(server.port))
+    assert found["answers"]["found"] == "yes, without a list of positions: see below"
+    assert [name for name, row in found.items() if row["mark"] == "FAIL"] == ["terminal connected"]
+    assert "neither open nor close; stops at the broker work" in found["terminal connected"]["risk"]
+    assert found["terminal connected"]["remedy"].startswith("wait: the terminal connects again")
+    assert found["trade allowed"]["mark"] == "-"
+
+
+def test_a_gateway_of_another_account_says_which_is_logged_in() -> None:
+    world = DeskWorld(others=(OTHER,))
+    guarded = OneAccount(world.terminal)
+    assert guarded.initialize(login=5_000_001)
+    desk = Desk(guarded, "boot", world.clock.now_ns)
+    world.terminal.switch_account(OTHER.login)
+    with ZmqServer(desk.handle) as server:
+        found = rows(*at(server.port))
+    assert found["account"]["mark"] == "FAIL"
+    assert found["account"]["found"] == (
+        "Account 5000002 is logged in, and this gateway serves 5000001 alone"
+    )
+    assert "log the terminal in" in found["account"]["remedy"]
+    assert [name for name, row in found.items() if row["mark"] == "FAIL"] == ["account"]
+
+
+def test_a_login_that_may_only_read_is_told_with_the_two_causes(world: DeskWorld) -> None:
+    world.terminal.investor = True
+    with ZmqServer(world.desk.handle) as server:
+        found = rows(*at(server.port))
+    assert found["trade allowed"]["mark"] == "FAIL"
+    assert "its password is the read-only one (investor)" in found["trade allowed"]["found"]
+    assert "trading password" in found["trade allowed"]["remedy"]
+
+
+def test_a_port_that_takes_a_connection_and_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway that was stopped where it stands: the system still takes its connections."""
+    monkeypatch.setenv("GTW_TIMEOUT_MS", "200")
+    with socket.create_server(("127.0.0.1", 0)) as frozen:
+        port = frozen.getsockname()[1]
+        found = rows(*at(port))
+    assert "says nothing: the gateway there hangs" in found["port open"]["found"]
+    assert f"which process listens on port {port}" in found["port open"]["remedy"]
+
+
 def test_a_key_that_may_read_only_is_no_key_to_trade_with(world: DeskWorld) -> None:
     found = changed(world, lambda reply: "role" in reply and reply.update(role="read"))
     assert found["trade allowed"]["mark"] == "warn"
@@ -400,11 +455,69 @@ def test_a_journal_that_is_none(served: tuple[str, str], folder: Path) -> None:
     assert found["journal writable"]["mark"] == "FAIL"
 
 
+def test_a_journal_that_is_damaged_before_its_end(served: tuple[str, str], folder: Path) -> None:
+    with open_journal(folder / "bot.db", "EURUSD", now_ns=lambda: 1) as journal:
+        for number in range(30):
+            journal.append(orders(number))
+    whole = rows(*served, "--journal", "bot.db")["journal whole"]
+    assert (whole["mark"], whole["found"]) == ("ok", "whole, in order and unaltered")
+    connection = sqlite3.connect(folder / "bot.db")
+    connection.execute("UPDATE journal_events SET at_ns = 5 WHERE position = 29")
+    connection.commit()
+    connection.close()
+    found = rows(*served, "--journal", "bot.db")
+    assert found["journal writable"]["risk"].startswith("a bot with this journal does not start")
+    assert found["journal whole"]["mark"] == "FAIL"
+    assert found["journal whole"]["found"] == "the event at position 29 was altered"
+    assert "its next start may refuse this journal" in found["journal whole"]["risk"]
+    assert "docs/operating/journal.md" in found["journal whole"]["remedy"]
+
+
+def test_of_a_long_journal_the_newest_events_are_proven(
+    served: tuple[str, str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trueup.runtime.doctor.journal.PROVEN_MOST", 10)
+    with open_journal(folder / "bot.db", "EURUSD", now_ns=lambda: 1) as journal:
+        for number in range(30):
+            journal.append(orders(number))
+    found = rows(*served, "--journal", "bot.db")["journal whole"]
+    assert found["found"] == "its last 10 events are; of all `trueup journal verify` tells"
+    connection = sqlite3.connect(folder / "bot.db")
+    connection.execute("UPDATE journal_events SET at_ns = 5 WHERE position = 25")
+    connection.commit()
+    connection.close()
+    found = rows(*served, "--journal", "bot.db")["journal whole"]
+    assert found["found"] == "bot.db: the event at position 25 was altered."
+
+
+def test_a_server_that_is_not_there_is_no_damaged_journal(
+    served: tuple[str, str], tmp_path: Path
+) -> None:
+    url = f"postgresql://bot:secret@/prices?host={tmp_path}"
+    found = rows(*served, "--journal", url)["journal writable"]
+    assert found["mark"] == "FAIL"
+    assert "cannot be reached" in found["found"]
+    assert found["remedy"].startswith("start the PostgreSQL server")
+
+
+def test_every_finding_has_what_is_at_risk_and_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GTW_PORT", "9")
+    monkeypatch.setenv("GTW_HOST", "no.such.host.invalid")
+    said = run().stdout
+    assert """FAIL  resolvable         no.such.host.invalid: """ in said
+    assert (
+        "                     !   the bot can neither open nor close; stops at the broker\n"
+        "                         work\n"
+        "                     ->  correct the host of GTW_HOST and GTW_PORT, or the name\n"
+        "                         service\n"
+    ) in said
+
+
 def test_a_journal_on_a_disk_without_room(
     served: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type("Usage", (), {"free": 3_000_000})
-    monkeypatch.setattr("trueup.runtime.doctor.book.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("trueup.runtime.doctor.journal.shutil.disk_usage", lambda _: usage)
     found = rows(*served)
     assert found["journal writable"]["mark"] == "FAIL"
     assert "3 MB are free" in found["journal writable"]["found"]
@@ -435,21 +548,24 @@ def _contents(folder: Path) -> dict[str, bytes]:
 # Bots.
 
 
-def status(**fields: Any) -> BotStatus:
+def status(**fields: Any) -> Status:
     usual: dict[str, Any] = {
         "pid": 1,
         "symbol": "EURUSD",
         "gateway": "there",
         "started": "then",
         "now": "now",
-        "health": "Everything agrees.",
-        "policy": "",
+        "state": State.AGREES,
+        "sentence": "Both books are flat. Nothing is yours to do.",
+        "works": "",
+        "basis": "",
+        "source": "bot",
         "needs": [],
         "entries_refused": "",
         "age_sec": 2.0,
         "sync_count": 5,
     }
-    return BotStatus(**(usual | fields))
+    return Status(**(usual | fields))
 
 
 @pytest.mark.parametrize(
@@ -460,7 +576,7 @@ def status(**fields: Any) -> BotStatus:
         (status(age_sec=46.0), "last sync"),
     ],
 )
-def test_a_bot_that_is_not_well_is_told_with_what_it_needs(bot: BotStatus, check: str) -> None:
+def test_a_bot_that_is_not_well_is_told_with_what_it_needs(bot: Status, check: str) -> None:
     (row,) = [row for row in bot_rows([bot], [], 15) if row.mark is Mark.SICK]
     assert row.check == check
     assert row.remedy
@@ -471,11 +587,15 @@ def test_a_bot_that_is_not_well_is_told_with_what_it_needs(bot: BotStatus, check
     [
         (status(journal="postgresql://db/bots"), Mark.OK, "the bot writes it"),
         (status(), Mark.WARN, "keeps no journal"),
-        (status(journal="bot.db", journal_trouble="the disk is full"), Mark.SICK, "disk is full"),
+        (
+            status(journal="bot.db", journal_trouble="the disk is full.", needs=["Make room."]),
+            Mark.SICK,
+            "the bot cannot write: the disk is full",
+        ),
     ],
 )
-def test_a_journal_that_only_the_bot_knows(bot: BotStatus, mark: Mark, word: str) -> None:
-    row = JournalCheck(None, None, [bot]).row()
+def test_a_journal_that_only_the_bot_knows(bot: Status, mark: Mark, word: str) -> None:
+    row, _ = JournalCheck(None, None, [bot]).rows()
     assert row.mark is mark
     assert word in row.found
 
@@ -494,8 +614,19 @@ def test_a_bot_whose_deals_are_overdue_is_well_with_a_warning_that_names_them() 
 
 
 def test_a_bot_that_does_not_answer() -> None:
-    (row,) = bot_rows([], ["process 7 at tcp://127.0.0.1:9 does not answer"], 15)
+    row, _ = bot_rows([], [UnheardBot(7, "EURUSD", "tcp://127.0.0.1:9", has_port=True)], 15)
     assert row.mark is Mark.SICK
+    assert "process 7, EURUSD, does not answer at tcp://127.0.0.1:9: it hangs" in row.found
+    assert "nobody manages its positions" in row.risk
+    end = "taskkill /F /PID 7" if sys.platform == "win32" else "kill -9 7"
+    assert f"look at the account in the terminal; then end the bot (`{end}`)" in row.remedy
+
+
+def test_a_bot_that_was_killed() -> None:
+    row, _ = bot_rows([], [UnheardBot(7, "EURUSD", "tcp://127.0.0.1:9", has_port=False)], 15)
+    assert row.mark is Mark.SICK
+    assert row.found == "process 7, EURUSD, has ended without a word: it was killed, or it crashed"
+    assert "start the bot again" in row.remedy
 
 
 def test_a_running_bot_is_found_with_its_journal_and_its_account(
@@ -542,13 +673,39 @@ def test_the_gateway_of_a_running_bot_is_the_one_that_is_looked_at(
 ) -> None:
     with ZmqServer(world.desk.handle) as server:
         url = f"tcp://127.0.0.1:{server.port}"
-        bot = Bot(7, "tcp://127.0.0.1:9", "EURUSD", "")
-        said = msgspec.to_builtins(status(endpoint=url))
-        monkeypatch.setattr("trueup.cli.inspect.doctor.find_bots", lambda: [bot])
-        monkeypatch.setattr("trueup.cli.inspect.doctor.ask_bot", lambda *_: {"status": said})
+        Path(".trueup").mkdir()
+        noted = msgspec.json.encode(Bot(7, "tcp://127.0.0.1:9", "EURUSD", "", endpoint=url))
+        Path(".trueup/bot-7.json").write_bytes(noted)
+        monkeypatch.setenv("GTW_HOST", "127.0.0.1")
+        monkeypatch.setenv("GTW_PORT", "9")
         found = rows()
-    assert found["settings"]["found"] == f"gateway {url} (the bot of this folder)"
+        given = rows(*at(server.port))
+    assert found["settings"]["found"] == (
+        f"gateway {url} (the bot of this folder); GTW_HOST and GTW_PORT name tcp://127.0.0.1:9, "
+        "where no bot of this folder trades"
+    )
     assert found["answers"]["mark"] == "ok"
+    # Its file tells the symbol, too, though the bot itself is gone.
+    assert found["symbols"]["found"] == "the broker has EURUSD"
+    assert found["bot"]["mark"] == "FAIL"
+    assert given["settings"]["found"] == f"gateway {url} (--gateway)"
+
+
+def test_a_bot_that_calls_its_terminal_itself_has_no_gateway_to_look_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Path(".trueup").mkdir()
+    noted = Bot(7, "tcp://127.0.0.1:9", "EURUSD", "", endpoint=TERMINAL_HERE)
+    Path(".trueup/bot-7.json").write_bytes(msgspec.json.encode(noted))
+    # The bot does not trade there.
+    monkeypatch.setenv("GTW_HOST", "127.0.0.1")
+    found = rows()
+    assert (found["settings"]["mark"], found["settings"]["found"]) == (
+        "ok",
+        "the bot of this folder calls the terminal of this machine itself, so no gateway is asked",
+    )
+    assert found["answers"]["mark"] == "-"
+    assert found["bot"]["mark"] == "FAIL"
 
 
 def test_whose_money_it_is_and_which_account_is_meant(
@@ -609,5 +766,5 @@ def test_the_last_line_says_how_things_stand(marks: list[Mark], words: str) -> N
 
 def test_a_gateway_option_that_is_no_endpoint_is_one_sentence() -> None:
     said = run("--gateway", "5555")
-    assert said.exit_code == 2
+    assert said.exit_code == 64
     assert "give tcp://HOST:PORT" in said.output

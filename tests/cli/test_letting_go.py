@@ -46,11 +46,11 @@ class Shell:
             broker.terminal.switches.deal_lag_ms = 10**12
             broker.person.close(self.ticket)
             broker.sync()
-        (held,) = self.world.status().holds
+        (held,) = self.world.held()
         self.hold_id = held.id
         bot = Bot(FACTS.pid, "tcp://127.0.0.1:1", "EURUSD", FACTS.started)
         monkeypatch.setattr(command, "find_bots", lambda: [bot])
-        monkeypatch.setattr(command, "ask_bot", self._ask)
+        monkeypatch.setattr("trueup.runtime.control.line.ask_bot", self._ask)
 
     def _ask(self, _: Bot, name: str, **fields: Any) -> dict[str, Any]:
         answer = self.world.tell(name, **fields)

@@ -75,7 +75,7 @@ def test_what_is_no_number_is_refused_by_every_command(
     monkeypatch.chdir(tmp_path)
     for no_number in NO_NUMBERS:
         done = CliRunner().invoke(app, [*before, no_number])
-        assert (done.exit_code, done.stdout) == (2, "")
+        assert (done.exit_code, done.stdout) == (64, "")
         assert "is not valid: it should be" in done.stderr.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
 
@@ -91,7 +91,7 @@ def test_a_stop_loss_that_is_no_number_opens_nothing(shell: Shell) -> None:
     terminal.wait_for("[TERMINAL] Simulated terminal")
     for level in ("--sl", "--tp"):
         done = shell.run("trade", "open", "buy", "0.1", level, "nan")
-        assert done.returncode == 2
+        assert done.returncode == 64
     assert "Positions  none" in shell.run("trade", "list").stdout
 
 
@@ -104,7 +104,7 @@ def test_a_state_folder_that_is_a_file_is_said_by_every_command(
     monkeypatch.setenv("TRUEUP_HOME", str(home))
     done = in_this_process(*arguments)
     assert done == (
-        2,
+        64,
         "",
         f"TRUEUP_HOME='{home}' is not valid: it is no folder; give one that is there, or that "
         "can be made.\n",
@@ -253,8 +253,8 @@ main(["status"])
 PRESSED_IN_A_COMMAND = """
 import os, signal
 from trueup.__main__ import main
-import trueup.cli.operate.bot
-trueup.cli.operate.bot.find_bots = lambda: os.kill(os.getpid(), signal.SIGINT) or []
+import trueup.runtime.control.gathering
+trueup.runtime.control.gathering.find_bots = lambda: os.kill(os.getpid(), signal.SIGINT) or []
 main(["status"])
 """
 
@@ -281,7 +281,7 @@ def test_ctrl_c_while_the_command_line_is_loaded_ends_it_without_a_word(
 
 
 @ON_POSIX
-@pytest.mark.parametrize("module", ["trueup.cli.operate.bot", "msgspec"])
+@pytest.mark.parametrize("module", ["trueup.cli.operate.status", "msgspec"])
 def test_ctrl_c_while_one_command_is_loaded_is_one_word(shell: Shell, module: str) -> None:
     done = python(shell, PRESSED_WHILE_IMPORTING.format(module=module))
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped.\n")
@@ -297,8 +297,8 @@ def test_ctrl_c_in_a_command_is_one_word_and_its_own_exit_code(shell: Shell) -> 
 def test_a_process_that_is_to_ignore_ctrl_c_goes_on_ignoring_it(shell: Shell) -> None:
     ignoring = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
     done = python(shell, ignoring + PRESSED_WHILE_IMPORTING.format(module="trueup.cli"))
-    assert done.returncode == 2
-    assert "No bot runs in this folder" in done.stderr
+    assert done.returncode == 4
+    assert "No bot runs in this folder" in done.stdout
 
 
 # A mistake of our own.
@@ -311,11 +311,16 @@ def test_a_mistake_of_the_program_is_one_sentence_with_the_place_of_its_details(
         raise KeyError("sl")
 
     monkeypatch.setattr(process, "app", broken)
-    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    # A file with the old, known name is nobody's business.
+    (tmp_path / "trueup-error.txt").write_text("of another user", "utf-8")
     with pytest.raises(SystemExit) as ends:
         process.run(["status"], takes_interrupts=False)
     assert ends.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("A mistake in trueup itself ended the command: KeyError: 'sl' (the det")
-    report = (tmp_path / process.REPORT_FILE).read_text("utf-8")
-    assert "Traceback" in report
+    (file,) = tmp_path.glob(f"{process.REPORT_BEGINS}*.txt")
+    assert str(file) in line
+    assert "Traceback" in file.read_text("utf-8")
+    if os.name != "nt":
+        assert file.stat().st_mode & 0o77 == 0

@@ -10,29 +10,33 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from rich.console import Console
 
+from tests.cli.test_status_text import LOUD, NOW
 from tests.support.desk_world import DeskWorld
 from trueup.cli.shared.say import say
 from trueup.gateway.record.account_lock import AccountLock
 from trueup.gateway.record.store import RequestStore
 from trueup.journal import open_journal
-from trueup.observe.live import Level, Picture, render
+from trueup.observe.live_view.drawing import render
 from trueup.observe.log import set_up_logging
+from trueup.observe.status.status import EventRow
 from trueup.protocol.rows import is_name
 from trueup.runtime.control.state_files import StateFile
 from trueup.sim.process.whereabouts import Whereabouts
 
 SOURCES = Path(__file__).resolve().parents[2] / "src" / "trueup" / "cli"
-# Clears the screen, sets the title, and rings; the last is the 8-bit form of the first.
-NASTY = "\x1b[2J\x1b]0;owned\x07\r\x9b2J"
+# Turns the line around, clears the screen, sets the title, and rings; the last is
+# the 8-bit form of the first.
+NASTY = "\u202e\x1b[2J\x1b]0;owned\x07\r\x9b2J"
 
 
 def test_a_control_character_is_shown_and_not_obeyed(capsys: pytest.CaptureFixture[str]) -> None:
     say(f"comment {NASTY}\nsecond line")
     said = capsys.readouterr().out
-    assert said == "comment \\x1b[2J\\x1b]0;owned\\x07\\r\\x9b2J\nsecond line\n"
+    assert said == "comment \\u202e\\x1b[2J\\x1b]0;owned\\x07\\r\\x9b2J\nsecond line\n"
 
 
 def test_every_command_prints_by_that_way() -> None:
@@ -42,17 +46,15 @@ def test_every_command_prints_by_that_way() -> None:
 
 
 def test_the_live_view_shows_no_control_character_of_a_broker() -> None:
-    picture = Picture(
-        *(f"here {NASTY}", f"EUR{NASTY}", "12:00", f"price {NASTY}", Level.OK, f"fine {NASTY}"),
-        doubts=[f"doubt {NASTY}"],
-        audit=[("12:00", "CLOSED", f"because {NASTY}")],
-        foot=f"foot {NASTY}",
-    )
+    named = ("symbol", "gateway", "sentence", "works", "account", "detail")
+    status = msgspec.structs.replace(LOUD, **dict.fromkeys(named, f"here {NASTY}"))
+    event = EventRow(at=NOW, action="CLOSED", ticket=None, details=f"because {NASTY}")
+    status = msgspec.structs.replace(status, needs=[f"need {NASTY}"], events=[event])
     file = io.StringIO()
-    Console(file=file, width=200, no_color=True).print(render(picture, 200, 40))
+    Console(file=file, width=200, no_color=True).print(render(status, f"foot {NASTY}", 200, 40))
     drawn = file.getvalue()
     assert not set(drawn) & {chr(code) for code in (*range(10), *range(11, 32), 0x7F, 0x9B)}
-    assert "\\x1b[2J" in drawn
+    assert "\\u202e\\x1b[2J" in drawn
 
 
 def test_a_symbol_with_a_control_character_is_no_name() -> None:

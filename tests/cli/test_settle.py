@@ -41,7 +41,7 @@ class Shell:
         self.order_id = self.order.order_id
         bot = Bot(FACTS.pid, "tcp://127.0.0.1:1", "EURUSD", FACTS.started)
         monkeypatch.setattr(command, "find_bots", lambda: [bot])
-        monkeypatch.setattr(command, "ask_bot", self._ask)
+        monkeypatch.setattr("trueup.runtime.control.line.ask_bot", self._ask)
 
     def leave_to_a_person(self, comment: str = "") -> int:
         ticket = self.robot.open("EURUSD", BUY, 0.1, comment=comment)
@@ -197,7 +197,9 @@ def test_words_that_say_nothing_or_two_things_are_refused(shell: Shell) -> None:
     shell.leave_to_a_person()
     both = shell.settle("--never-executed", "--ticket", "5")
     assert "Give --ticket or --never-executed, not both." in flat(both)
-    assert "give a ticket above 0" in flat(shell.settle("--ticket", "0"))
+    none = shell.settle("--ticket", "0")
+    assert "give a ticket above 0" in flat(none)
+    assert (both.exit_code, none.exit_code) == (64, 64)
     raw = shell.world.tell("settle", id=shell.order_id)
     assert raw["error"].startswith("Say which")
 

@@ -30,10 +30,11 @@ from trueup.lab.runs.run import run, run_many
 BUYS = "class Buys:\n    def on_tick(self, tick):\n        return 1\n"
 FAILS = "class Fails:\n    def on_tick(self, tick):\n        raise ValueError('too low')\n"
 DIES = "import os\nclass Dies:\n    def on_tick(self, tick):\n        os._exit(9)\n"
-WAITS = """import sys, threading
+# It sleeps: an interrupt just after `Event.wait` has given its lock up is an error of that lock.
+WAITS = """import sys, time
 class Waits:
     def on_tick(self, tick):
-        print("waiting", file=sys.stderr, flush=True); threading.Event().wait()
+        print("waiting", file=sys.stderr, flush=True); time.sleep(600)
 """
 CHANCE = """import random
 class Chance:
@@ -90,9 +91,21 @@ def sim(*arguments: str) -> Result:
         (["--seed", "1", "--only", "99"], "--only='99' is not valid: give numbers of faults"),
         (["--seed", "1", "--only", "x"], "--only='x' is not valid"),
         (["--seed", "1", "--only", "1,"], "--only='1,' is not valid"),
+        (["--strategy", "no_such_module:X"], "there is no module no_such_module here"),
+    ],
+)
+def test_wrong_usage_is_one_sentence(arguments: list[str], said: str) -> None:
+    done = sim(*arguments)
+    assert done.exit_code == 64
+    assert said in done.output
+    assert len(done.output.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
         (["--seed", "1", "--html", "no/such/x.html"], "--html='no/such/x.html' is not valid"),
         (["--seed", "1", "--html", "."], "--html='.' is not valid: give a file to write"),
-        (["--strategy", "no_such_module:X"], "there is no module no_such_module here"),
         (["--strategy", "sim_fails:Fails"], "ValueError: too low (sim_fails.py, line 3)."),
     ],
 )

@@ -1,11 +1,16 @@
-"""`trueup status` where no bot answers: its journal says what it left behind."""
+"""`trueup status` where no bot answers: the same words, from the journal that it left behind."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
+import sqlite3
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -16,10 +21,12 @@ from trueup.cli import app
 from trueup.core.book import events
 from trueup.core.model import Side
 from trueup.journal import open_journal
+from trueup.journal.backends import sqlite
 from trueup.journal.writing.store import StoredJournal
+from trueup.observe.status.status import SCHEMA, Status
 from trueup.runtime.bot.portfolio import PortfolioManager
 from trueup.runtime.control import bots
-from trueup.runtime.control.bots import Bot
+from trueup.runtime.control.bots import ENDED, Bot
 from trueup.runtime.control.last_known import last_known
 from trueup.runtime.control.state_files import StateFile
 
@@ -40,12 +47,18 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["status", *arguments])
 
 
+def flat(result: Result) -> str:
+    return " ".join(result.stdout.split())
+
+
 def opened(place: Path = JOURNAL, stream: str = "EURUSD", at_ns: int = NOW_NS) -> StoredJournal:
     place.parent.mkdir(exist_ok=True)
     return open_journal(place, stream, holder="trueup paper", now_ns=lambda: at_ns)
 
 
-def left_behind(place: Path = JOURNAL, stream: str = "EURUSD", at_ns: int = NOW_NS) -> None:
+def left_behind(
+    place: Path = JOURNAL, stream: str = "EURUSD", at_ns: int = NOW_NS, *, halts: bool = False
+) -> None:
     """Write a journal that has a bit of everything, as a process leaves it that is killed."""
     history: list[events.Event] = [
         bound(),
@@ -53,9 +66,6 @@ def left_behind(place: Path = JOURNAL, stream: str = "EURUSD", at_ns: int = NOW_
         events.PositionAdopted(at_ns=NOW_NS, position=GONE),
         events.PositionMissing(at_ns=NOW_NS, position=GONE, because="deal not visible yet"),
         events.PendingAdopted(at_ns=NOW_NS, order=pending(50)),
-        events.HaltRaised(
-            at_ns=NOW_NS, symbol="EURUSD", identifier=5, order_id="ORD_9", because="case C: look"
-        ),
         created("ORD_1", Side.BUY, 0.1, by_desk=True),
         events.SendStarted(at_ns=NOW_NS, order_id="ORD_1"),
         created("ORD_2", Side.BUY, 0.1, by_desk=True),
@@ -63,6 +73,16 @@ def left_behind(place: Path = JOURNAL, stream: str = "EURUSD", at_ns: int = NOW_
         events.OrderInDoubt(at_ns=NOW_NS, order_id="ORD_2", error="no reply within 2000 ms"),
         created("ORD_3", Side.BUY, 0.1, by_desk=True),
     ]
+    if halts:
+        history.append(
+            events.HaltRaised(
+                at_ns=NOW_NS,
+                symbol="EURUSD",
+                identifier=5,
+                order_id="ORD_9",
+                because="case C: look",
+            )
+        )
     with opened(place, stream, at_ns) as journal:
         journal.append(history)
 
@@ -70,53 +90,80 @@ def left_behind(place: Path = JOURNAL, stream: str = "EURUSD", at_ns: int = NOW_
 def test_a_dead_bot_s_book_doubts_and_holds_are_told_from_its_journal() -> None:
     left_behind()
     done = run()
-    assert done.exit_code == 2
-    text = " ".join(done.stdout.split())
-    assert "No bot runs in this folder" in text
+    assert done.exit_code == 1
+    text = flat(done)
     for said in (
-        "Journal .trueup/paper.db, stream EURUSD, ends at 2026-01-05 00:00:00 UTC. Written last",
+        "No bot runs, and its book has two positions, one pending order and two orders in doubt. "
+        "One action is yours.",
+        "Works No bot opens or closes anything: close by hand in the terminal.",
+        "As of It is not known when the bot ended; the book is as of 2026-01-05 00:00:00 UTC;",
+        "NEEDS YOU Start the bot again, or look after the account in the terminal.",
+        "Because Written last by trueup paper (process",
         "Held EURUSD: Ticket 6, LONG 0.01L @ 1.0543, is not in the broker's list since 14:03:07",
-        "Held EURUSD: case C: look until a person checks the",
         # It was under way when the process ended.
-        "In doubt ORD_1, BUY 0.10L EURUSD, since 00:00:00 UTC: the process ended before an answer",
-        "In doubt ORD_2, BUY 0.10L EURUSD, since 14:03:07 UTC: no reply within 2000 ms",
-        "Pending 50 BUY LIMIT",
-        "Book 5 EURUSD LONG 0.01L @ 1.0543",
+        "In doubt BUY 0.10L EURUSD (ORD_1), since 2026-01-05 00:00:00 UTC",
+        "the process ended before an answer",
+        "In doubt BUY 0.10L EURUSD (ORD_2), since 2026-01-05 14:03:07 UTC",
+        "no reply within 2000 ms",
+        "50 EURUSD BUY LIMIT",
+        "5 EURUSD LONG 0.01 @ 1.0543",
+        "stream EURUSD",
     ):
         assert said in text, text
     assert "ORD_3" not in text  # it never left
-    (facts,) = [json.loads(run("--json").stdout)["journal"]]
-    assert [row["ticket"] for row in facts["positions"]] == [5, 6]
+    facts = json.loads(run("--json").stdout)["journal"]
+    assert (facts["schema"], facts["state"], facts["source"]) == (SCHEMA, "needs_person", "journal")
+    assert [row["ticket"] for row in facts["books"]] == [5, 6, 50]
+    assert {row["verdict"] for row in facts["books"]} == {"not asked"}
     assert [row["order_id"] for row in facts["in_doubt"]] == ["ORD_2", "ORD_1"]
-    assert [row["kind"] for row in facts["holds"]] == ["missing", "halt"]
+    assert [row["kind"] for row in facts["held"]] == ["missing"]
+
+
+def test_a_dead_bot_whose_journal_halts_entries_is_halted() -> None:
+    left_behind(halts=True)
+    done = run()
+    assert done.exit_code == 3
+    assert done.stdout.startswith("Entries in EURUSD are halted: journal and broker contradict")
+    assert "and no bot runs, and its book has two positions" in flat(done)
+    assert "NEEDS YOU case C: look (until a person checks the position" in flat(done)
+
+
+def test_a_folder_without_bot_and_journal_has_a_code_of_its_own() -> None:
+    done = run()
+    assert done.exit_code == 4
+    assert done.stdout.startswith("No bot runs in this folder, and no journal is here.")
+    assert json.loads(run("--json").stdout) == {
+        "schema": "trueup/status/1",
+        "bots": [],
+        "journal": None,
+        "terminal": None,
+    }
 
 
 def test_to_look_changes_nothing() -> None:
     left_behind()
     before = JOURNAL.read_bytes()
-    first, second = run().stdout, run().stdout
-    assert first == second
+    run()
     assert JOURNAL.read_bytes() == before
 
 
 def test_a_book_that_was_saved_whole_is_told_like_one_that_is_replayed() -> None:
     left_behind()
-    told = last_known(JOURNAL, None)
+    told = last_known(JOURNAL, None, NOW_NS)
     pm = PortfolioManager("EURUSD", journal=opened())
     pm.close_journal()  # writes a checkpoint at the last event
-    again = last_known(JOURNAL, None)
-    assert again.positions == told.positions
-    assert again.holds == told.holds
+    again = last_known(JOURNAL, None, NOW_NS)
+    assert again.books == told.books
+    assert again.held == told.held
     assert {row.order_id for row in again.in_doubt} == {"ORD_1", "ORD_2"}
-    assert again.last_event is not None
 
 
 def test_of_several_books_the_one_that_was_opened_last_is_told_and_the_others_named() -> None:
     left_behind(stream="old", at_ns=NOW_NS)
     left_behind(stream="new", at_ns=NOW_NS + 1)
-    assert "stream new, ends" in run().stdout
-    assert "the journal has more books: --stream old" in " ".join(run().stdout.split())
-    assert "stream old, ends" in run("--stream", "old").stdout
+    assert "stream new" in flat(run())
+    assert "the journal has more books: --stream old" in flat(run())
+    assert "stream old" in flat(run("--stream", "old"))
 
 
 def test_a_journal_elsewhere_is_found_by_what_the_killed_bot_wrote_down(folder: Path) -> None:
@@ -124,42 +171,261 @@ def test_a_journal_elsewhere_is_found_by_what_the_killed_bot_wrote_down(folder: 
     elsewhere.mkdir()
     left_behind(elsewhere / "bot.db", "mine")
     StateFile("bot-5.json", Bot).write(
-        Bot(5, "tcp://127.0.0.1:1", "EURUSD", "2026", str(elsewhere / "bot.db"), "mine")
+        Bot(
+            5,
+            "tcp://127.0.0.1:1",
+            "EURUSD",
+            "2026",
+            str(elsewhere / "bot.db"),
+            "mine",
+            alive="2026-01-05T14:05:00.000+00:00",
+            asked="2026-01-05T14:04:59.000+00:00",
+        )
     )
-    assert "elsewhere/bot.db, stream mine" in " ".join(run().stdout.split())
+    done = run()
+    assert "elsewhere/bot.db, stream mine" in flat(done)
+    assert done.stdout.startswith("The bot has ended, and its book has two positions")
+    assert (
+        "As of The bot was last seen at 2026-01-05 14:05:00 UTC; the book is as of 2026-01-05 "
+        "00:00:00 UTC; the broker was last asked at 2026-01-05 14:04:59 UTC."
+    ) in flat(done)
 
 
-def test_a_bot_that_hangs_is_said_to_and_its_journal_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bot_that_hangs_needs_a_person_and_its_journal_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     left_behind()
     monkeypatch.setattr(bots, "ASK_TIMEOUT_MS", 50)
     with socket.create_server(("127.0.0.1", 0)) as other:
         endpoint = f"tcp://127.0.0.1:{other.getsockname()[1]}"
-        StateFile("bot-5.json", Bot).write(Bot(5, endpoint, "EURUSD", ""))
+        file = str(JOURNAL.resolve())
+        hung = Bot(os.getpid(), endpoint, "EURUSD", "", file, "EURUSD")
+        StateFile(f"bot-{os.getpid()}.json", Bot).write(hung)
         done = run()
-    assert done.exit_code == 2
-    assert done.stderr.startswith("The bot of this folder, process 5")
-    assert "Book       5 EURUSD" in done.stdout
-    assert "No bot runs" not in done.stdout
+    assert done.exit_code == 1
+    assert done.stdout.startswith("The bot does not answer, and its book has two positions")
+    assert "end the bot and start it again" in flat(done)
+    assert "5 EURUSD LONG 0.01 @ 1.0543" in flat(done)
 
 
-@pytest.mark.parametrize("given", [("--journal", "no.db"), ("--stream", "x")])
-def test_a_journal_that_is_not_there_is_one_sentence(given: tuple[str, str]) -> None:
-    if given[0] == "--stream":
-        left_behind()
-    done = run(*given)
-    assert (done.exit_code, done.stdout) == (2, "")
+def test_the_port_of_a_killed_bot_in_another_program_s_hand_is_no_bot_that_hangs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    left_behind()
+    monkeypatch.setattr(bots, "ASK_TIMEOUT_MS", 50)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        endpoint = f"tcp://127.0.0.1:{other.getsockname()[1]}"
+        file = str(JOURNAL.resolve())
+        # No system gives so high a number.
+        killed = Bot(2**30, endpoint, "EURUSD", "", file, "EURUSD")
+        StateFile("bot-1.json", Bot).write(killed)
+        done = run()
+    assert done.exit_code == 1
+    assert done.stdout.startswith("The bot has ended, and its book has two positions")
+
+
+def test_a_bot_that_was_killed_without_a_journal_is_not_passed_over() -> None:
+    killed = Bot(5, "tcp://127.0.0.1:1", "EURUSD", "2026", alive="2026-01-05T14:05:00.000+00:00")
+    StateFile("bot-5.json", Bot).write(killed)
+    done = run()
+    assert done.exit_code == 1
+    assert done.stdout.startswith("The bot has ended, and it keeps no journal here. One action is")
+    assert "The bot was last seen at 2026-01-05 14:05:00 UTC" in flat(done)
+
+
+def test_a_killed_bot_beside_one_that_runs_is_told_too(shell: Shell) -> None:
+    bots = [start(shell, f"{n}.log", "--stream", n, "--journal", f"{n}.db") for n in ("a", "b")]
+    for bot in bots:
+        bot.wait_for("[STARTUP] No recovery needed")
+    assert shell.run("status").returncode == 0
+    bots[0].child.kill()
+    bots[0].child.wait()
+    done = shell.run("status")
+    assert done.returncode == 1
+    assert done.stdout.startswith("Both books are flat. Nothing is yours to do.")
+    assert "The bot has ended, and its book is flat. One action is yours." in done.stdout
+    # Its book is another bot's by now.
+    again = start(shell, "again.log", "--stream", "a", "--journal", "a.db")
+    again.wait_for("[STARTUP] No recovery needed")
+    assert shell.run("status").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        ({"schema": 99, "pid": 7}, "answers with version 99 of the status, and this trueup reads"),
+        ({"schema": SCHEMA, "pid": 7, "state": "?"}, "The bot's answer cannot be read by this tru"),
+        ({"pid": 7}, "The bot's answer cannot be read by this trueup"),
+    ],
+)
+def test_an_answer_of_another_release_is_one_sentence(
+    answer: dict[str, Any], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bot = Bot(7, "tcp://127.0.0.1:9", "EURUSD", "")
+    monkeypatch.setattr("trueup.runtime.control.gathering.find_bots", lambda: [bot])
+    told = {"ok": True, "status": answer}
+    monkeypatch.setattr("trueup.runtime.control.gathering.ask_bot", lambda *_: told)
+    done = run()
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert sentence in done.stderr
     assert done.stderr.count("\n") == 1
 
 
-def test_a_bot_that_was_killed_is_told_of_by_a_second_shell(shell: Shell) -> None:
+# As a bot of the release before this structure told it.
+OF_BEFORE: dict[str, Any] = {
+    "pid": 7,
+    "symbol": "EURUSD",
+    "gateway": "at tcp://127.0.0.1:5555",
+    "started": "2026-01-05T14:00:00+00:00",
+    "now": "2026-01-05T14:03:07.000+00:00",
+    "health": "EURUSD held: zombie on ticket 5 waits for approval (checked 2 s ago).",
+    "policy": "EURUSD, adopts ask",
+    "needs": ["Waiting for approval (`trueup plan`, then `trueup approve ID`): zombie-1"],
+    "entries_refused": "",
+    "account": "5000001@Simulated-Demo",
+    "trade_mode": "demo",
+    "checked": "2026-01-05T14:03:05.000+00:00",
+    "age_sec": 2.0,
+    "sync_count": 9,
+    "restrictions": [
+        {"symbol": "EURUSD", "reason": "r", "since": "2026-01-05T14:03:05+00:00", "until": "u"}
+    ],
+    "holds": [
+        {
+            "id": "zombie-1",
+            "kind": "ask",
+            "symbol": "EURUSD",
+            "ticket": 5,
+            "reason": "zombie on ticket 5 waits for approval",
+            "until": "trueup approve zombie-1",
+        }
+    ],
+    "strategies": [{"symbol": "EURUSD", "magic": None, "lots": 0.1}],
+    "positions": [
+        {
+            "ticket": 6,
+            "symbol": "EURUSD",
+            "side": "LONG",
+            "lots": 0.1,
+            "price_open": 1.1,
+            "sl": 1.05,
+            "tp": 0.0,
+            "magic": 7,
+            "profit": -3.5,
+            "identifier": 6,
+        }
+    ],
+    "in_doubt": [
+        {
+            "order_id": "ORD_1",
+            "action": "BUY",
+            "lots": 0.1,
+            "symbol": "EURUSD",
+            "error": "no reply",
+            "since": "2026-01-05T14:03:05+00:00",
+        }
+    ],
+    "overdue": [
+        {"ticket": 9, "since": "2026-01-05T14:02:07+00:00", "next": "2026-01-05T14:03:10+00:00"}
+    ],
+    "foreign": 2,
+    "realised": 3.2,
+    "currency": "USD",
+    "currency_digits": 2,
+    "journal": ".trueup/paper.db",
+    "journal_file": "",
+    "stream": "EURUSD",
+    "journal_trouble": "",
+    "endpoint": "tcp://127.0.0.1:5555",
+    "neighbours": ["stream two"],
+}
+
+
+@pytest.mark.parametrize("kept", [None, "a bot of long before"])
+def test_a_bot_of_an_earlier_release_is_told_as_far_as_it_tells(
+    kept: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = dict(OF_BEFORE)
+    if kept is not None:
+        # The first release with a status had these fields alone.
+        first = ("pid", "symbol", "gateway", "started", "now", "health", "policy", "needs")
+        answer = {name: OF_BEFORE[name] for name in (*first, "entries_refused")}
+    bot = Bot(7, "tcp://127.0.0.1:9", "EURUSD", "")
+    monkeypatch.setattr("trueup.runtime.control.gathering.find_bots", lambda: [bot])
+    told = {"ok": True, "status": answer}
+    monkeypatch.setattr("trueup.runtime.control.gathering.ask_bot", lambda *_: told)
+    done = run()
+    assert done.exit_code == 1
+    assert "zombie on ticket 5 waits for approval (checked 2 s ago). One action is yours." in flat(
+        done
+    )
+    assert "The bot runs an earlier release: start it again" in flat(done)
+    if kept is None:
+        assert "6 EURUSD LONG 0.10 @ 1.1 profit -3.50 SL 1.05" in flat(done)
+        assert "In doubt BUY 0.10L EURUSD (ORD_1)" in flat(done)
+    (facts,) = json.loads(run("--json").stdout)["bots"]
+    assert msgspec.convert(facts, Status).pid == 7
+
+
+@pytest.mark.parametrize(("given", "code"), [(("--journal", "no.db"), 4), (("--stream", "x"), 64)])
+def test_a_journal_that_is_not_there_is_one_sentence(given: tuple[str, str], code: int) -> None:
+    if given[0] == "--stream":
+        left_behind()
+    done = run(*given)
+    assert (done.exit_code, done.stdout) == (code, "")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_journal_that_is_locked_or_damaged_is_said_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sqlite, "BUSY_S", 0.05)
+    left_behind()
+    other = sqlite3.connect(JOURNAL, isolation_level=None)
+    # As a program that opened the file and keeps it, against readers too.
+    other.execute("PRAGMA locking_mode=EXCLUSIVE")
+    other.execute("CREATE TABLE kept (x)")
+    locked = run()
+    other.close()
+    assert "another process or connection keeps it locked" in flat(locked)
+    JOURNAL.write_bytes(b"no database at all" * 100)
+    for done in (locked, run()):
+        assert done.exit_code == 1
+        assert done.stdout.startswith("No bot runs, and its journal cannot be read. One action is")
+        assert "`trueup doctor` says how to mend the journal" in flat(done)
+        # An empty book is nothing that a journal says which cannot be read.
+        assert "not known: the journal cannot be read" in flat(done)
+        assert "flat" not in flat(done)
+        assert "Because " in done.stdout
+        assert "journal DOWN " in flat(done)
+
+
+def test_a_bot_that_was_killed_hung_or_ended_is_told_of_by_a_second_shell(shell: Shell) -> None:
     bot = start(shell, "bot.log")
     bot.wait_for("[STARTUP] No recovery needed")
     ticket = shell.run("trade", "open", "buy", "0.05").stdout.split()[2].rstrip(",")
     bot.wait_for(f"[RECOVERY] Zombie position recovered: Ticket {ticket}")
+    if hasattr(signal, "SIGSTOP"):
+        bot.child.send_signal(signal.SIGSTOP)
+        hung = shell.run("status")
+        assert hung.returncode == 1
+        assert hung.stdout.startswith("The bot does not answer, and its book has one position.")
+        assert "The bot took its last turn at" in " ".join(hung.stdout.split())
+        bot.child.send_signal(signal.SIGCONT)
+        assert shell.run("status").stdout.startswith("Book and broker agree on one position.")
     bot.child.kill()
     bot.child.wait()
     done = shell.run("status")
-    assert done.returncode == 2
-    assert f"Book       {ticket} EURUSD LONG 0.05L" in done.stdout
+    assert done.returncode == 1
+    assert done.stdout.startswith("The bot has ended, and its book has one position. One action")
+    assert "The bot was last seen at" in done.stdout
+    assert f"  {ticket}  EURUSD  LONG 0.05" in done.stdout
     # What the terminal has is told beside it.
     assert "Terminal   process" in done.stdout
+    # The next bot ends in order, and notes when.
+    again = shell.run("paper", "--strategy", "idle:Idle", "--duration", "0.3")
+    assert again.returncode == 0
+    ended = shell.run("status")
+    assert "The bot ended at " in ended.stdout
+    assert "the broker was last asked at " in " ".join(ended.stdout.split())
+    assert ENDED.name in {path.name for path in (shell.folder / ".trueup").iterdir()}

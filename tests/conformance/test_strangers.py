@@ -57,7 +57,14 @@ def test_a_gateway_written_from_the_page_alone_gets_every_grade(tmp_path: Path) 
     assert [one.check for one in report.findings if one.outcome is not Outcome.HOLDS] == []
     assert not broker.positions
     assert not broker.pending
-    assert len(broker.deals) == 2
+    # One position came and went, and two more, of which one closed the other in part.
+    assert len(broker.deals) == 7
+
+
+def test_what_an_older_gateway_does_not_claim_is_not_asked_of_it(tmp_path: Path) -> None:
+    report = examined_as(Older, tmp_path)
+    assert not wrong(report), write_report(report)
+    assert standing(report, Grade.ONCE) is Standing.YES
 
 
 # Wrong gateways: each breaks one sentence of the page, and does everything else right.
@@ -121,6 +128,58 @@ class ChangesNothing(Stranger):
     def carry_out(self, order_id: str, order: Fields) -> Fields:
         if order["action"] in ("MODIFY", "CANCEL"):
             return {"status": "ERROR", "order_id": order_id, "error": "unknown action"}
+        return super().carry_out(order_id, order)
+
+
+class ForgetsTheSecondPrice(Stranger):
+    def carry_out(self, order_id: str, order: Fields) -> Fields:
+        reply = super().carry_out(order_id, order)
+        if order["type"] == "stop_limit" and reply["status"] == "PLACED":
+            self.broker.pending[reply["ticket"]]["price_stoplimit"] = 0.0
+        return reply
+
+
+class ClosesTheSecondAtTheMarket(Stranger):
+    def carry_out(self, order_id: str, order: Fields) -> Fields:
+        second = self.broker.positions.get(order["position_by"])
+        if order["action"] == "CLOSE_BY" and second is not None:
+            side = "BUY" if second["type"] == "sell" else "SELL"
+            named = {"position": second["ticket"], "volume": second["volume"]}
+            return super().carry_out(order_id, {**order, **named, "action": side})
+        return super().carry_out(order_id, order)
+
+
+class ForgetsClosesByEachOther(Stranger):
+    def again(self, known: Fields, asked: Fields) -> Fields:
+        if asked["action"] == "CLOSE_BY":
+            return self.outcome(known["order_id"], "REJECTED", error="they are closed")
+        return super().again(known, asked)
+
+
+class LeavesPricesAlone(Stranger):
+    def carry_out(self, order_id: str, order: Fields) -> Fields:
+        if order["action"] == "MODIFY_ORDER" and order["order"] in self.broker.pending:
+            order = {**order, "price": self.broker.pending[order["order"]]["price_open"]}
+        return super().carry_out(order_id, order)
+
+
+class ModifiesWhatIsNot(Stranger):
+    def carry_out(self, order_id: str, order: Fields) -> Fields:
+        if order["action"] == "MODIFY_ORDER" and order["order"] not in self.broker.pending:
+            return self.outcome(order_id, "DONE", ticket=order["order"])
+        return super().carry_out(order_id, order)
+
+
+class Older(Stranger):
+    """One from before there were these orders: it does not say that it serves them."""
+
+    def capabilities(self) -> list[str]:
+        known = super().capabilities()
+        return [one for one in known if one not in ("MODIFY_ORDER", "STOP_LIMIT", "CLOSE_BY")]
+
+    def carry_out(self, order_id: str, order: Fields) -> Fields:
+        assert order["action"] not in ("MODIFY_ORDER", "CLOSE_BY"), "it does not claim that"
+        assert order["type"] != "stop_limit", "it does not claim that"
         return super().carry_out(order_id, order)
 
 
@@ -279,9 +338,33 @@ class AnotherEpochInHello(Stranger):
         return {**super().hello(request), "epoch": f"{time.time_ns()}"}
 
 
+class GrantsEverything(Stranger):
+    def overlap(self, one: Fields, other: Fields) -> bool:
+        return False
+
+
+class ClaimsMagicsAlone(Stranger):
+    def overlap(self, one: Fields, other: Fields) -> bool:
+        return bool(set(one.get("magics", ())) & set(other.get("magics", ())))
+
+
+class KeepsWhatWasReleased(Stranger):
+    def claim(self, request: Fields) -> Fields:
+        return super().claim({**request, "release": False})
+
+
+class SendsWithoutItsClaim(Stranger):
+    def holds(self, claim: str) -> bool:
+        return True
+
+
 WRONG: dict[type[Stranger], tuple[str, Grade]] = {
     SendsByCall: ("call", Grade.ATOMIC),
     CallsWithoutFields: ("call", Grade.ATOMIC),
+    GrantsEverything: ("claims", Grade.ONCE),
+    ClaimsMagicsAlone: ("claims", Grade.ONCE),
+    KeepsWhatWasReleased: ("claims", Grade.ONCE),
+    SendsWithoutItsClaim: ("claims", Grade.ONCE),
     PendingAtTheMarket: ("pending", Grade.ONCE),
     AnyAccount: ("login", Grade.ONCE),
     AnyServer: ("login", Grade.ONCE),
@@ -294,6 +377,11 @@ WRONG: dict[type[Stranger], tuple[str, Grade]] = {
     TimesThroughDoubles: ("covered", Grade.ONCE),
     ChangesNothing: ("modify", Grade.ONCE),
     SetsOneStop: ("modify", Grade.ONCE),
+    ForgetsTheSecondPrice: ("pending", Grade.ONCE),
+    ClosesTheSecondAtTheMarket: ("close-by", Grade.ONCE),
+    ForgetsClosesByEachOther: ("close-by", Grade.ONCE),
+    LeavesPricesAlone: ("pending", Grade.ONCE),
+    ModifiesWhatIsNot: ("pending", Grade.ONCE),
     SilentAtNoise: ("noise", Grade.GUIDE),
     AllSymbols: ("forms", Grade.GUIDE),
     HintsOfNothing: ("hints", Grade.GAPS),

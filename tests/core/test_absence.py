@@ -67,7 +67,8 @@ def test_a_time_that_is_not_told_is_no_time() -> None:
 
 def test_two_looks_at_one_moment_do_not_begin_it_anew() -> None:
     """A clock that ticks every 15 ms shows the same time twice."""
-    assert looked(FIRST, 100, 101) == FIRST
+    after = looked(FIRST, 100, 101)
+    assert (after.since_ns, after.since_msc, after.again_msc) == (FIRST.since_ns, 100_000, None)
     assert looked(AGAIN, 100, 115).is_settled
 
 
@@ -75,3 +76,39 @@ def test_who_waits_for_nothing_has_it_at_once_from_that_look_on() -> None:
     at_once = Absence(since_ns=100, since_msc=7, again_msc=7, is_settled=True)
     assert update_absence(None, 100, 7, 0) == at_once
     assert update_absence(FIRST, 100, 7, 0) == at_once
+
+
+def looked_often(*looks: tuple[float, float]) -> bool:
+    """Return whether these looks, by our clock and by the server's, settle an absence."""
+    before = None
+    for at_sec, server_sec in looks:
+        before = looked(before, at_sec, server_sec)
+    assert before is not None
+    return before.is_settled
+
+
+@pytest.mark.parametrize(
+    ("looks", "is_settled"),
+    [
+        # Prices all the time.
+        (((106, 106), (110, 110), (115, 115)), True),
+        # A pause, and the first price after the pause: what the terminal missed comes later.
+        (((110, 110), (114, 110), (115, 110), (120, 120)), False),
+        (((110, 110), (115, 110), (120, 120), (124.9, 120)), False),
+        (((110, 110), (115, 110), (120, 120), (125, 120)), True),
+        # Rare prices end it as well.
+        (((110, 110), (115, 110), (120, 120), (126, 120), (127, 127), (132, 127)), True),
+        # Half a grace period without a look shows no pause, and neither do looks a moment apart.
+        (((110, 110), (120, 120)), True),
+        (((110, 110), (114.9, 110), (116, 116)), True),
+        # A pause before the grace period has passed counts too.
+        (((105, 100), (112, 112), (117, 116.9)), False),
+        (((105, 100), (112, 112), (116.9, 117)), False),
+        (((105, 100), (112, 112), (117, 117)), True),
+    ],
+)
+def test_after_a_pause_of_the_prices_half_a_grace_period_passes_by_our_clock_too(
+    *, looks: tuple[tuple[float, float], ...], is_settled: bool
+) -> None:
+    """Seed 9019549: a terminal lost its server a second time, and showed its old list."""
+    assert looked_often((100, 100), *looks) is is_settled

@@ -11,7 +11,8 @@ from trueup.core.book import events
 from trueup.core.book.book import Book
 from trueup.core.book.events import Share
 from trueup.core.book.strategies import StrategyRow, strategy_rows
-from trueup.core.model import Side
+from trueup.core.deals import as_booked
+from trueup.core.model import Deal, DealKind, Entry, Position, Side
 
 
 def row(magic: int | None, lots: float, symbol: str = "EURUSD") -> StrategyRow:
@@ -153,3 +154,99 @@ def test_claims_stay_with_a_successor_in_the_same_symbol_and_end_with_a_rollover
     )
     claimed = [one for one in strategy_rows(book) if one.magic == 1]
     assert claimed == ([row(1, kept)] if kept else [])
+
+
+def ended(position: Position, *deals: Deal, **more: Any) -> events.PositionClosed:
+    """A position that its deals closed."""
+    booked = tuple(map(as_booked, deals))
+    return events.PositionClosed(
+        at_ns=make.NOW_NS,
+        position=position,
+        because="closed",
+        deals=tuple(deal.ticket for deal in deals),
+        booked=booked,
+        **more,
+    )
+
+
+def test_what_a_pending_order_brought_to_an_open_position_outlives_another_that_it_closed() -> None:
+    """Seed 9012032: its first part closed a position, and its second part opened the next."""
+    book = make.bound_book(account=make.NETTING)
+    book.replay(buy("A", 60, 0.1, 1, Side.SELL))
+    old, part = book.holdings[60].position, Share(90, 3, 30_000_000)
+    new = make.position(90, volume=0.3)
+    entry = make.deal(3, 90, Side.BUY, 0.3, order=90)
+    book.apply(events.PositionAdopted(at_ns=make.NOW_NS, position=new))
+    book.apply(
+        events.DealsRecorded(
+            at_ns=make.NOW_NS,
+            position=new,
+            deals=(3,),
+            booked=(as_booked(entry),),
+            realised_units=0,
+            because="x",
+            shares=(part,),
+        )
+    )
+    sold = make.deal(1, 60, Side.SELL, 0.1, order=60)
+    closing = make.deal(2, 60, Side.BUY, 0.1, entry=Entry.OUT, order=90)
+    book.apply(ended(old, sold, closing))
+    assert strategy_rows(book) == (row(3, 0.3),)
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_what_orders_brought_to_a_position_ends_with_its_successor(*, is_open: bool) -> None:
+    """Seed 9010402: a position was split, and its successor was stopped out unseen."""
+    book = make.bound_book(account=make.NETTING)
+    book.replay(buy("A", 60, 0.3, 1))
+    old = book.holdings[60].position
+    # The book has the next position of the symbol already.
+    book.apply(events.PositionAdopted(at_ns=make.NOW_NS, position=make.position(70, volume=0.1)))
+    sold = make.deal(2, 60, Side.SELL, 0.3, entry=Entry.OUT, order=61)
+    went_on = (62, 63) if is_open else (62,)
+    if is_open:
+        again = make.position(63, volume=0.3)
+        book.apply(events.PositionAdopted(at_ns=make.NOW_NS, position=again))
+    book.apply(ended(old, make.deal(1, 60, Side.BUY, 0.3), sold, went_on_as=went_on))
+    assert [one.net_volume for one in strategy_rows(book) if one.magic == 1] == [0.3]
+    later = make.position(62, volume=0.6)
+    book.apply(events.PositionAdopted(at_ns=make.NOW_NS, position=later))
+    entry = make.deal(4, 62, Side.BUY, 0.6, order=62)
+    stopped = make.deal(5, 62, Side.SELL, 0.6, entry=Entry.OUT, order=64)
+    book.apply(ended(later, entry, stopped))
+    # Of two successors, the one that is open may be the one that goes on.
+    kept = [0.3] if is_open else []
+    assert [one.net_volume for one in strategy_rows(book) if one.magic == 1] == kept
+
+
+def test_an_order_that_turns_out_to_have_ended_with_its_position_claims_nothing() -> None:
+    """Seed 9008962: an order in doubt went into a position that the book had closed already."""
+    book = make.bound_book(account=make.NETTING)
+    book.replay([*buy("A", 60, 0.2, 1), *buy("B", 61, 0.2, 1, Side.SELL)])
+    settled = events.OrderSettled(
+        at_ns=make.NOW_NS, order_id="C", ticket=65, volume=0.4, price=1.0, because="x"
+    )
+    book.replay(
+        [
+            make.created("C", Side.SELL, 0.4, magic=1),
+            events.OrderInDoubt(at_ns=make.NOW_NS, order_id="C", error="no reply"),
+            settled,
+        ]
+    )
+    deals = (
+        make.deal(1, 60, Side.BUY, 0.2, order=60),
+        make.deal(2, 60, Side.SELL, 0.4, order=65, kind=DealKind.CANCELED),
+        make.deal(3, 60, Side.SELL, 0.2, entry=Entry.OUT, order=66),
+    )
+    assert list(book.claims) == ["C"]
+    book.apply(
+        events.DealsRecorded(
+            at_ns=make.NOW_NS,
+            position=make.position(60, volume=0.2),
+            deals=(1, 2, 3),
+            booked=tuple(map(as_booked, deals)),
+            realised_units=0,
+            because="closed",
+        )
+    )
+    assert book.claims == {}

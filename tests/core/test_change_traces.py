@@ -11,11 +11,13 @@ from tests.support import make
 from trueup.core.book import events
 from trueup.core.book.book import Book
 from trueup.core.book.events import OrderKind
+from trueup.core.book.terms import Terms
 from trueup.core.doubt.change_traces import (
     of_cancellation,
-    of_cancellation_without_evidence,
     of_modification,
     of_modification_without_evidence,
+    of_order_modification,
+    of_pending_order_without_evidence,
 )
 from trueup.core.doubt.recorded_request import not_by_record
 from trueup.core.doubt.trace import Trace
@@ -275,6 +277,54 @@ def test_an_entry_that_the_record_has_as_refused_is_refused_whatever_bears_its_t
     assert became(book, snapshot) == ("refused", "10006 REJECT")
 
 
+# Of the prices of a pending order.
+
+MOVED = make.pending(50, price_open=1.06, sl=1.01)
+
+
+def change_of_order(*, known: bool = True, **more: Any) -> Book:
+    book = make.bound_book()
+    if known:
+        book.apply(events.PendingAdopted(at_ns=make.NOW_NS, order=make.pending(50)))
+    wish = {"kind": OrderKind.MODIFY_ORDER, "target": 50, "price": 1.06, "sl": 1.01} | more
+    make.put_in_doubt(book, "A", Side.BUY, 0.1, **wish)
+    return book
+
+
+UNKNOWN_END = "not known whether it took effect: the list does not show when a pending order ends"
+DAY = {"terms": Terms(time="DAY")}
+
+
+@pytest.mark.parametrize(
+    ("wish", "listed", "end"),
+    [
+        ({}, MOVED, "took effect"),
+        ({}, make.pending(50), "not executed"),
+        ({}, msgspec.structs.replace(MOVED, tp=1.2), "not executed"),
+        ({}, msgspec.structs.replace(MOVED, price_stoplimit=1.05), "not executed"),
+        ({"stoplimit": 1.05}, msgspec.structs.replace(MOVED, price_stoplimit=1.05), "took effect"),
+        # A stop-limit order became a limit order at its second price.
+        ({"stoplimit": 1.05}, msgspec.structs.replace(MOVED, price_open=1.05), "took effect"),
+        ({"stoplimit": 1.05}, MOVED, "not executed"),
+        # Its end is in no list: only a price that moved with it shows that it was changed.
+        (DAY, MOVED, "took effect"),
+        (DAY | {"known": False}, MOVED, "not known"),
+        (DAY | {"price": 1.05, "sl": 0.0}, make.pending(50), "not known"),
+    ],
+)
+def test_a_modification_of_a_pending_order_is_settled_by_its_prices(
+    wish: dict[str, Any], listed: Any, end: str
+) -> None:
+    found, why = became(change_of_order(**wish), seen(orders=(listed,)))
+    assert found == end
+    assert end != "not known" or why == UNKNOWN_END
+
+
+def test_on_the_guides_wire_a_modification_of_a_pending_order_is_not_known() -> None:
+    book = plain(OrderKind.MODIFY_ORDER, target=50, price=1.06)
+    assert became(book, make.snapshot(HELD))[0] == "not known"
+
+
 # In which words, and whether waiting can still change it.
 
 CHANGE = make.sent(kind=OrderKind.MODIFY, position=7, sl=1.0, tp=1.1)
@@ -349,7 +399,7 @@ def test_what_the_guide_s_wire_shows_to_the_word() -> None:
     assert of_modification_without_evidence(CHANGE, make.snapshot()) == Trace(
         NO_TRACE, "this gateway keeps no record, and its list does not say", is_not_known=True
     )
-    assert of_cancellation_without_evidence() == Trace(
+    assert of_pending_order_without_evidence() == Trace(
         NO_TRACE, "this gateway keeps no record, and lists no pending orders", is_not_known=True
     )
 
@@ -390,3 +440,25 @@ def test_what_the_gateway_s_record_says_to_the_word(
     said: RequestStatus, trace: Trace | None
 ) -> None:
     assert not_by_record(CHANGE, evidence_of(seen(requests=(said,)))) == trace
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "trace"),
+    [
+        (seen(requests=(record(status="DONE"),)), Trace(OPEN, BY_RECORD)),
+        (seen(account=MAY_NOT_TRADE), Trace(UNSEEN, LOADING)),
+        (seen(history=None), Trace(UNSEEN, "the history could not be read")),
+        (
+            seen(),
+            Trace(
+                NO_TRACE,
+                "the pending order works no longer, and the gateway's record does not say",
+                is_final=True,
+                is_not_known=True,
+            ),
+        ),
+    ],
+)
+def test_what_shows_of_a_modified_order_to_the_word(snapshot: Snapshot, trace: Trace) -> None:
+    change = make.sent(kind=OrderKind.MODIFY_ORDER, target=50, entry_price=1.06, sl=1.01)
+    assert of_order_modification(change, evidence_of(snapshot), Book()) == trace

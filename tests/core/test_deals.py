@@ -47,6 +47,23 @@ def test_the_opening_order_comes_first_where_the_servers_clock_was_set_back() ->
     assert history_of(7, [closed, first]).deals == (first, closed)
 
 
+@pytest.mark.parametrize(("back_msc", "is_by_ticket"), [(1_800_000, False), (1_800_001, True)])
+def test_tickets_show_the_sequence_where_the_clock_was_set_back_between_two_trades(
+    back_msc: int, *, is_by_ticket: bool
+) -> None:
+    """Seed 9040855: the last exit was an hour older than the one before it."""
+    opened = make.deal(1, 7, Side.BUY, 0.3, order=7, time_msc=1)
+    part = sold(2, 0.1, 1.06, order=8, time_msc=5_000_000)
+    last = sold(3, 0.2, 1.07, order=9, time_msc=5_000_000 - back_msc)
+    # A charge moves no lots, so its time says nothing about the sequence of the trades.
+    charge = make.deal(4, 7, Side.BUY, 0.0, order=0, time_msc=2, kind=DealKind.CASH)
+    in_time = (opened, charge, last, part)
+    by_ticket = (opened, part, last, charge)
+    shown = [last, charge, part, opened]
+    assert history_of(7, shown).deals == (by_ticket if is_by_ticket else in_time)
+    assert history_of(7, [part, charge, opened]).deals == (opened, charge, part)
+
+
 def test_no_deals_at_all_prove_nothing() -> None:
     empty = history_of(7, [])
     assert not empty.is_closed

@@ -242,6 +242,8 @@ def works(order: Order, book: Book | None = None, **more: Any) -> bool:
         (OrderKind.LIMIT, "SELL", OrderType.SELL_LIMIT),
         (OrderKind.STOP, "BUY", OrderType.BUY_STOP),
         (OrderKind.STOP, "SELL", OrderType.SELL_STOP),
+        (OrderKind.STOP_LIMIT, "BUY", OrderType.BUY_STOP_LIMIT),
+        (OrderKind.STOP_LIMIT, "SELL", OrderType.SELL_STOP_LIMIT),
         (OrderKind.MARKET, "BUY", OrderType.OTHER),
     ],
 )
@@ -267,6 +269,27 @@ def test_what_is_left_of_a_working_order_may_be_less_and_nothing_else_may_differ
     changed: dict[str, Any], *, is_candidate: bool
 ) -> None:
     assert works(left(kind=OrderKind.LIMIT), **changed) is is_candidate
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_candidate"),
+    [
+        ({"type": OrderType.BUY_STOP_LIMIT, "price_stoplimit": 1.04}, True),
+        ({"type": OrderType.BUY_STOP_LIMIT, "price_stoplimit": 1.03}, False),
+        # It became a limit order at its second price.
+        ({"type": OrderType.BUY_LIMIT, "price_open": 1.04}, True),
+        ({"type": OrderType.BUY_LIMIT, "price_open": 1.05}, False),
+        ({"type": OrderType.SELL_LIMIT, "price_open": 1.04}, False),
+        ({"type": OrderType.BUY_STOP, "price_open": 1.04}, False),
+    ],
+)
+def test_a_stop_limit_order_fits_as_what_it_was_and_as_what_it_becomes(
+    changed: dict[str, Any], *, is_candidate: bool
+) -> None:
+    order = left(kind=OrderKind.STOP_LIMIT, stoplimit=1.04)
+    assert works(order, **changed) is is_candidate
+    limit = left(kind=OrderKind.LIMIT, stoplimit=1.04)
+    assert not works(limit, type=OrderType.BUY_LIMIT, price_open=1.04)
 
 
 def test_a_market_order_that_still_works_has_no_price_to_compare() -> None:

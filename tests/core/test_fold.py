@@ -188,6 +188,37 @@ def test_a_modification_moves_the_stops_of_its_position_and_nothing_else() -> No
     assert set(book.finished) == {"M"}
 
 
+def modify_order(order_id: str, **more: Any) -> list[Any]:
+    prices = {"price": 1.06, "sl": 1.01, "tp": 1.2, "stoplimit": 1.055}
+    return sent(order_id, kind=OrderKind.MODIFY_ORDER, target=50, **(prices | more))
+
+
+def test_a_modification_of_a_pending_order_moves_its_prices_and_nothing_else() -> None:
+    listed = make.pending(50, comment="x", volume_initial=0.3)
+    book = make.bound_book().replay([events.PendingAdopted(at_ns=AT, order=listed)])
+    book.replay([*modify_order("M"), applied("M", 50)])
+    pending = book.pending[50]
+    assert pending.order == msgspec.structs.replace(
+        listed, price_open=1.06, price_stoplimit=1.055, sl=1.01, tp=1.2
+    )
+    assert (pending.version, pending.touched_ns) == (book.version, AT)
+    assert (set(book.finished), book.orders_by_ticket) == ({"M"}, {})
+
+
+def test_a_modification_does_not_undo_what_a_list_showed_of_the_order_after_it_left() -> None:
+    listed, moved = make.pending(50), make.pending(50, price_open=1.07)
+    book = make.bound_book().replay([events.PendingAdopted(at_ns=AT, order=listed)])
+    book.replay(modify_order("M"))
+    book.apply(
+        events.PendingCorrected(at_ns=AT, local=listed, remote=moved, fields=("price_open",))
+    )
+    book.apply(applied("M", 50))
+    assert book.pending[50].order == moved
+    # Nor does it bring an order back that has ended, or one that was never the book's.
+    gone = make.bound_book().replay([*modify_order("M"), applied("M", 50)])
+    assert (gone.pending, gone.orders["M"].status) == ({}, OrderStatus.FILLED)
+
+
 def test_a_modification_in_doubt_that_was_made_is_in_doubt_no_more() -> None:
     doubt = events.OrderInDoubt(at_ns=AT, order_id="M", error="no reply")
     book = make.bound_book(P).replay([*modify("M", sl=1.01), doubt, applied("M")])

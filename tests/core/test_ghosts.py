@@ -154,6 +154,25 @@ def test_deals_that_close_something_else_than_what_is_held_are_not() -> None:
         assert missing(gone(other, book=counted(OPENED, GREW, PART))).kind is HoldKind.MISSING
 
 
+def test_a_counted_deal_that_was_cancelled_is_no_part_of_what_has_to_close() -> None:
+    """Seed 9057026: the entry is archived, and the book still has the lots of a cancelled deal."""
+    local = make.position(7, volume=0.25)
+    book = make.bound_book(local)
+    book.apply(make.counting(local, OPENED, GREW))
+    canceled = msgspec.structs.replace(GREW, kind=DealKind.CANCELED)
+    less = msgspec.structs.replace(CLOSED, volume=0.15)
+    for deals in ((canceled,), (canceled, less), (CLOSED,)):
+        assert [one.kind for one in gone(*deals, book=book).holds] == [HoldKind.MISSING]
+    (event,) = gone(canceled, CLOSED, book=book).events
+    assert isinstance(event, events.PositionClosed)
+    assert event.because.startswith(SAID.replace("-1.40", "-0.70"))
+    assert event.deals == (1, 4, 2)
+    assert event.booked == (as_booked(OPENED), as_booked(canceled), as_booked(CLOSED))
+    book.apply(event)
+    assert book.realised == 112.6
+    assert not book.holdings
+
+
 def test_a_part_that_was_closed_before_we_came_does_not_close_the_rest() -> None:
     """0.2 lots are left of it, and 0.2 lots were closed before; the exit is not visible yet."""
     local = make.position(7, volume=0.2, time_update_msc=CLOSED.time_msc + 1)

@@ -10,6 +10,7 @@ import pytest
 from tests.support import make
 from trueup.core.book import events
 from trueup.core.book.book import Book
+from trueup.core.gateway_record import RequestState, RequestStatus
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.model import RowFault, Side
 from trueup.core.sync.plan import Plan
@@ -147,3 +148,29 @@ def test_a_halt_takes_nothing_else_that_is_held_away() -> None:
     make.put_in_doubt(book, "B", Side.BUY)
     plan = make.planned(book, make.proven(make.position(9, comment=TOKEN)), after_sec=20)
     assert [hold.kind for hold in plan.holds] == [HoldKind.DOUBT, HoldKind.HALT]
+
+
+def refused_by_the_record(*shown: Any, held: bool = False) -> Plan:
+    """The plan for an order in doubt that the gateway's record has as refused."""
+    book = make.bound_book(make.position(8, volume=0.1)) if held else make.bound_book()
+    book.apply(make.created("A", Side.BUY, 0.2, token=TOKEN))
+    book.apply(events.SendStarted(at_ns=make.NOW_NS, order_id="A"))
+    book.apply(events.OrderInDoubt(at_ns=make.NOW_NS, order_id="A", error="no reply"))
+    refusal = RequestStatus("A", RequestState.SETTLED, status="REJECTED", error="rejected (10006)")
+    return make.planned(book, make.proven(*shown, requests=(refusal,)), after_sec=20)
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_refusal_that_only_the_record_has_halts_in_the_look_that_finds_it(*, held: bool) -> None:
+    """Seed 9001145: the next look has no difference left, once the position is adopted."""
+    seen = make.position(9, identifier=8, volume=0.2, comment=TOKEN)
+    plan = refused_by_the_record(seen, held=held)
+    (halt,) = (e for e in plan.events if isinstance(e, events.HaltRaised))
+    assert halt.because == "case I: refused, and the broker has it (ticket 9, A, rejected (10006))"
+    kinds = [type(event).__name__ for event in plan.events]
+    assert kinds.index("OrderRejected") < kinds.index("HaltRaised")
+
+
+def test_a_refusal_of_the_record_without_a_position_halts_nothing() -> None:
+    assert halted(refused_by_the_record()) == []
+    assert halted(refused_by_the_record(make.position(9, volume=0.2))) == []

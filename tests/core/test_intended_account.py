@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.support import make
 from trueup.core.account.intended_account import IntendedAccount, account_named
 from trueup.core.account.trust import Bound, Reason, Unknown
-from trueup.core.model import describe_mode
+from trueup.core.trade_modes import describe_mode
 
 OURS = Bound(make.ACCOUNT.login, make.ACCOUNT.server)
 OTHER = Bound(OURS.login + 1, OURS.server)

@@ -232,3 +232,17 @@ def test_a_record_is_known_as_far_as_the_newest_order_or_the_last_loss_says(
     if recalled_to is not None:
         book.apply(events.LossFound(at_ns=1, because="x", record=RecordMark(*recalled_to)))
     assert {(mark.id, mark.last) for mark in known_marks(book)} == known
+
+
+@pytest.mark.parametrize(("refused", "keeps"), [(False, "B"), (True, "A")])
+def test_a_recalled_order_takes_no_key_of_an_order_that_may_have_been_executed(
+    *, refused: bool, keeps: str
+) -> None:
+    """The gateway carries a key out twice only if the first order under it was refused."""
+    book = make.bound_book()
+    book.apply(make.created("B", Side.BUY, 0.1, key="mine"))
+    if refused:
+        book.apply(events.OrderRejected(at_ns=make.NOW_NS, order_id="B", error="no"))
+    book.replay(taken_in(lost(ENTRY), book).events)
+    assert book.by_key["mine"].order_id == keeps
+    assert set(book.in_doubt) == {"A"}

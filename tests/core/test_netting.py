@@ -12,7 +12,7 @@ from trueup.core.book import events
 from trueup.core.book.book import Book
 from trueup.core.book.events import OrderKind
 from trueup.core.holds import HoldKind
-from trueup.core.model import Account, Deal, Entry, Position, Side
+from trueup.core.model import Account, Deal, DealReason, Entry, History, Position, Side
 from trueup.core.sync.plan import Plan
 
 # Our order 70 was filled a moment ago: the book took it for a position of its own.
@@ -64,6 +64,40 @@ def test_a_position_with_deals_of_its_own_is_no_other_one() -> None:
     snapshot = make.proven(own, account=make.NETTING)
     plan = make.planned(book, snapshot, after_sec=10.5)
     assert not any(isinstance(one, events.PositionClosed) for one in plan.events)
+
+
+@pytest.mark.parametrize("is_counted", [True, False])
+def test_a_pending_order_in_parts_may_be_in_a_position_and_in_its_successor(
+    *, is_counted: bool
+) -> None:
+    """Seed 9057168: a rollover ended the position of the first part before the rest was filled."""
+    first = make.position(70, volume=0.1)
+    after = make.position(71, volume=0.3)
+    entered = make.deal(1, 70, Side.BUY, 0.1)
+    rolled: dict[str, Any] = {"reason": DealReason.ROLLOVER, "time_msc": 2}
+    left = make.deal(2, 70, Side.SELL, 0.1, order=72, entry=Entry.OUT, profit=-0.5, **rolled)
+    again = make.deal(3, 71, Side.BUY, 0.1, **rolled)
+    rest = make.deal(4, 71, Side.BUY, 0.2, order=70, time_msc=3)
+    book = make.bound_book(first, after, account=make.NETTING)
+    if is_counted:
+        book.apply(make.counting(first, entered))
+    book.apply(make.counting(after, again, rest))
+    deals = (entered, left, again, rest)
+    shown = make.proven(
+        after,
+        deals=deals,
+        explained=frozenset({70, 71}),
+        history=History(3_600, deals=deals),
+        account=make.NETTING,
+    )
+    plan = make.planned(book, shown, after_sec=20)
+    (closed,) = (one for one in plan.events if isinstance(one, events.PositionClosed))
+    assert (closed.position.identifier, closed.deals, closed.went_on_as) == (70, (1, 2), (71,))
+    assert closed.because.startswith("closed by a rollover: 0.10 lots at 1.0543, profit -0.50")
+    for event in plan.events:
+        book.apply(event)
+    assert book.realised == -0.5
+    assert make.planned(book, shown, after_sec=20).events == ()
 
 
 def test_without_a_proof_a_second_position_in_the_symbol_waits_until_our_fill_must_show() -> None:

@@ -14,6 +14,7 @@ from trueup.core.book.book import Book
 from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.look.absence import Absence, Absences
 from trueup.core.model import Position, Side
+from trueup.core.policy import GRACE_SEC
 
 LONG_AFTER_SEC = make.GRACE_MS / 1000 + 5
 
@@ -178,14 +179,14 @@ def test_the_grace_period_runs_from_the_sending_and_not_from_the_making() -> Non
     pm = make.portfolio()
     order = pm.create_order(1, 1.0543, 0.01)
     assert order is not None
-    make.clock_of(pm).advance(LONG_AFTER_SEC)
+    make.clock_of(pm).advance(GRACE_SEC)
     pm.on_fill(make.filling(order.order_id, None, status="UNKNOWN", error="no reply"))
     make.clock_of(pm).advance(1)
     reconciler = make.reconciler_on(make.reply(), pm=pm)
     reconciler.sync_positions()
     assert order.status.value == "IN_DOUBT"
     for _ in range(2):
-        make.clock_of(pm).advance(LONG_AFTER_SEC)
+        make.clock_of(pm).advance(GRACE_SEC)
         reconciler.sync_positions()
     assert order.status.value == "CANCELED"
 

@@ -17,6 +17,7 @@ from trueup.core.model import (
     Deal,
     DealReason,
     Entry,
+    OrderType,
     PastOrder,
     PendingOrder,
     Position,
@@ -191,6 +192,42 @@ def test_its_end_waits_for_a_yes_where_the_policy_says_so() -> None:
     plan = gone(past=PastOrder(50, "canceled"), policy=policy)
     assert plan.events == ()
     assert [hold.id for hold in plan.holds] == [step_id("pending", ORDER)]
+
+
+@pytest.mark.parametrize(
+    ("lots", "order", "is_open", "has_ended"),
+    [
+        (0.1, 50, True, True),
+        (0.1, 50, False, True),
+        # A part of it is not its end, and deals of another order say nothing of it.
+        (0.05, 50, True, False),
+        (0.1, 51, True, False),
+    ],
+)
+def test_its_counted_deals_say_that_it_was_filled_where_the_broker_has_archived_it(
+    lots: float, order: int, *, is_open: bool, has_ended: bool
+) -> None:
+    """Seed 9015230: its end waited for a yes, while its position was counted."""
+    whole = make.pending(50, volume_initial=0.1)
+    position = make.position(50, volume=lots)
+    local = book(whole).replay(
+        [
+            events.PositionAdopted(at_ns=make.NOW_NS, position=position),
+            make.counting(position, make.deal(1, 50, Side.BUY, lots, order=order)),
+        ]
+    )
+    if not is_open:
+        local.apply(events.PositionClosed(at_ns=make.NOW_NS, position=position, because="closed"))
+    plan = make.planned(local, make.proven(*([position] if is_open else [])))
+    if not has_ended:
+        assert [hold.kind for hold in plan.holds] == [HoldKind.MISSING]
+        return
+    local.replay(plan.events)
+    (event,) = plan.events
+    assert isinstance(event, events.PendingClosed)
+    assert event.because == "filled: its deals were counted before"
+    assert (local.pending, local.unbooked) == ({}, {})
+    assert make.planned(local, make.proven(*([position] if is_open else []))) == Plan()
 
 
 # What was executed of it is counted, whatever became of the position.
@@ -372,6 +409,25 @@ def test_one_that_is_listed_all_the_same_is_taken_in_again() -> None:
     assert (kinds(plan), plan.order_questions) == (["PendingAdopted"], ())
     local.replay(plan.events)
     assert (set(local.pending), local.ending) == ({50}, {})
+
+
+@pytest.mark.parametrize(("after_sec", "has_ended"), [(9.9, False), (10, True)])
+def test_one_that_a_late_list_brought_back_ends_by_our_cancellation_where_nothing_shows_its_end(
+    after_sec: float, *, has_ended: bool
+) -> None:
+    """Seed 9031116: the machine slept, and the broker archived the order meanwhile."""
+    local = canceled_by_us()
+    local.replay(make.planned(local, make.proven(orders=(ORDER,))).events)
+    plan = make.planned(local, make.proven(), after_sec=after_sec)
+    if not has_ended:
+        assert ([hold.kind for hold in plan.holds], plan.order_questions) == (
+            [HoldKind.MISSING],
+            (50,),
+        )
+        return
+    assert ended_as(plan) == ("canceled: our own cancellation took effect before", 0.0, 0)
+    local.replay(plan.events)
+    assert (local.pending, local.ending) == ({}, {})
 
 
 def test_a_cancellation_that_this_reading_settles_needs_no_yes_for_the_end_of_its_order() -> None:
@@ -621,3 +677,33 @@ def test_without_a_list_of_them_one_ends_also_where_its_position_is_in_the_book(
     local = Book().replay([events.PendingAdopted(at_ns=make.NOW_NS, order=ORDER)])
     local.apply(events.PositionAdopted(at_ns=make.NOW_NS, position=row))
     assert kinds(make.planned(local, make.snapshot(row))) == ["PendingClosed"]
+
+
+# Stop-limit orders.
+
+WAITING = make.pending(
+    50, type=OrderType.BUY_STOP_LIMIT, price_open=1.12, price_stoplimit=1.115, volume=0.1
+)
+REACHED = make.pending(50, type=OrderType.BUY_LIMIT, price_open=1.115, volume=0.1)
+
+
+@pytest.mark.parametrize("action", list(Action))
+@pytest.mark.parametrize(
+    ("listed", "is_its_way"),
+    [
+        (REACHED, True),
+        (msgspec.structs.replace(REACHED, volume=0.04), True),
+        (msgspec.structs.replace(REACHED, price_open=1.116), False),
+        (msgspec.structs.replace(REACHED, sl=1.0), False),
+        (msgspec.structs.replace(REACHED, type=OrderType.SELL_LIMIT), False),
+        (msgspec.structs.replace(WAITING, price_open=1.115), False),
+    ],
+)
+def test_a_stop_limit_order_that_reached_its_price_needs_no_approval(
+    action: Action, listed: PendingOrder, *, is_its_way: bool
+) -> None:
+    policy = Policy(symbols=EURUSD, pending=action)
+    plan = make.planned(book(WAITING), make.proven(orders=(listed,)), policy=policy)
+    is_corrected = is_its_way or action is Action.APPLY
+    assert kinds(plan)[:1] == (["PendingCorrected"] if is_corrected else [])
+    assert bool([hold for hold in plan.holds if hold.identifier == 50]) is not is_corrected

@@ -122,12 +122,13 @@ def doubtful(*entries_ns: int) -> Book:
 
 def test_an_order_in_doubt_is_held_with_its_reason_and_its_history_is_asked_for() -> None:
     plan = make.planned(doubtful(make.NOW_NS), make.proven())
-    said = (
-        "Order in doubt: BUY 0.01L EURUSD (A0), case A: the broker cannot be seen in full "
-        "(the history could not be read)"
-    )
+    seen = "the broker cannot be seen in full (the history could not be read)"
+    said = f"Order in doubt: BUY 0.01L EURUSD (A0), case A: {seen}"
     until = "a sync that shows what became of it"
-    assert plan.holds == (Hold("EURUSD", said, until, kind=HoldKind.DOUBT),)
+    (hold,) = plan.holds
+    assert (hold.symbol, hold.what, hold.until) == ("EURUSD", said, until)
+    assert (hold.kind, hold.order_id, hold.needs_person) == (HoldKind.DOUBT, "A0", False)
+    assert hold.evidence in said
     assert plan.events == ()
 
 

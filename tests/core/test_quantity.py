@@ -150,6 +150,12 @@ def test_a_gain_has_its_sign_where_one_is_wanted(
     assert format_money(amount, digits, with_sign=True) == text
 
 
+def test_money_is_followed_by_its_currency_if_that_is_known() -> None:
+    assert format_money(-1.5, 2, "EUR") == "-1.50 EUR"
+    assert format_money(0.25, None, "XAU") == "0.25 XAU"
+    assert format_money(3, 0, "") == "3"
+
+
 @given(st.integers(-(10**12), 10**12), st.integers(0, 8))
 def test_money_of_an_account_is_told_without_loss(units: int, digits: int) -> None:
     amount = units / 10**digits

@@ -666,3 +666,41 @@ def test_an_exit_that_the_broker_cancelled_is_counted_anew_where_the_entry_is_ar
     assert recorded(plan).changed == (2,)
     book.replay(plan.events)
     assert (list(book.holdings), book.realised, book.unexplained) == ([7], -0.75, {})
+
+
+PART = make.deal(3, 7, Side.BUY, 0.1, order=7, time_msc=make.NOW_NS // 1_000_000)
+PART_CLOSED = make.deal(4, 7, Side.SELL, 0.1, entry=Entry.OUT, order=70, profit=5.0)
+
+
+@pytest.mark.parametrize(
+    ("heard_sec", "deals", "is_counted"),
+    [
+        (10, (PART, PART_CLOSED), True),
+        # What is lacking in the sum may be late, the list as well.
+        (9.9, (PART, PART_CLOSED), False),
+        (10, (PART,), False),
+        # An exit alone may be that of the deal that is lacking: archived, and not deleted.
+        (10, (PART_CLOSED,), False),
+        (10, (), False),
+    ],
+)
+def test_a_closed_position_is_counted_without_a_deal_that_the_server_has_deleted(
+    heard_sec: float, deals: Any, is_counted: bool
+) -> None:
+    """Seed 9008440: the rest of a pending order opened the same position again, and was closed."""
+    book = own_book()
+    book.replay(looked(book, P, deals=(OPENED,)).events)
+    book.replay(
+        [
+            make.created("B", Side.SELL, 0.2, position=7),
+            make.filled("B", 70, Side.SELL, 0.2, 1.06),
+        ]
+    )
+    now_msc = make.NOW_NS // 1_000_000 + round(1_000 * heard_sec)
+    plan = looked(book, deals=deals, server_time_msc=now_msc)
+    if not is_counted:
+        assert plan.events == ()
+        assert 7 in plan.questions
+        return
+    book.replay(plan.events)
+    assert (book.realised, 7 in book.unexplained) == (4.25, False)

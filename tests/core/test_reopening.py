@@ -187,6 +187,27 @@ def test_the_next_contract_is_told_and_not_followed_where_it_is_out_of_scope() -
     )
 
 
+@pytest.mark.parametrize(("magic", "followed"), [(3, (9,)), (4, ())])
+def test_what_goes_on_under_a_name_that_the_broker_gave_its_symbol_is_still_ours(
+    magic: int, followed: tuple[int, ...]
+) -> None:
+    """Seed 9017339: no policy has the name that a symbol had for some seconds."""
+    local = make.position(7, volume=0.2, symbol="EURUSD.m", magic=3)
+    own = tuple(
+        msgspec.structs.replace(deal, symbol="EURUSD.m", magic=3) for deal in (OPENED, out())
+    )
+    late = (opened_again(symbol="EURUSD.m", magic=magic),)
+    rows = make.position(9, volume=0.2, symbol="EURUSD.m", magic=magic)
+    plan = looked(rows, own=own, late=late, book=make.bound_book(local))
+    assert closed(plan).went_on_as == followed
+    # So it is without the deals, by the list alone.
+    rows = msgspec.structs.replace(rows, time_msc=AT_MSC)
+    plan = looked(
+        rows, own=own, late=None, book=make.bound_book(local), server_time_msc=AT_MSC + 70_000
+    )
+    assert closed(plan).went_on_as == followed
+
+
 def test_ours_by_magic_is_followed_and_anothers_is_not() -> None:
     policy = Policy(
         symbols=frozenset({"EURUSD"}), magics=frozenset({3}), adopt=Adopt.OURS, settle_ms=0
@@ -326,6 +347,30 @@ def test_a_chain_of_rollovers_is_followed_to_its_end() -> None:
     assert set(book.unexplained) == set()
     book.apply(events.PositionClosed(at_ns=make.NOW_NS, position=P, because="x", went_on_as=(9,)))
     assert set(book.unexplained) == {11}
+
+
+def test_what_a_closed_position_went_on_as_is_counted_by_the_same_reading() -> None:
+    """Seed 9002811: our order closed a position in the book that had been rolled over before."""
+
+    def closed_by_us() -> Book:
+        sold = make.created("B", Side.SELL, 0.2, position=7)
+        return counted_book().replay([sold, make.filled("B", 8, Side.SELL, 0.2, 1.06)])
+
+    book = closed_by_us()
+    assert not book.holdings
+    again = opened_again(commission=-0.7)
+    ended = make.deal(
+        5, 9, Side.SELL, 0.2, entry=Entry.OUT, order=8, profit=-20.0, time_msc=AT_MSC + 100
+    )
+    plan = looked(
+        late=(again, ended), deals=(again, ended), explained=frozenset({7, 8, 9}), book=book
+    )
+    recorded = [e for e in plan.events if isinstance(e, events.DealsRecorded)]
+    assert [event.went_on_as for event in recorded if event.position.identifier == 7] == [(9,)]
+    book.replay(plan.events)
+    assert (book.realised, set(book.unexplained)) == (-21.4, set())
+    # The deals of the successor are asked for, where the reading does not have them.
+    assert 9 in looked(late=(again,), book=closed_by_us()).questions
 
 
 def test_what_was_opened_a_second_before_may_be_it_and_no_earlier() -> None:

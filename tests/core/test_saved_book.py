@@ -82,8 +82,18 @@ def life() -> list[events.Event]:
         events.DealsRecorded(
             **AT, position=gone, deals=(3,), realised_units=123_000_000, because="closed"
         ),
+        # An order about a position that the book does not have.
+        intent("K", foreign=(make.position(95),), position=95),
         # Two in doubt, the younger one first; a pending order; a cancellation.
-        intent("C", position=7, terms=Terms(3, "IOC"), comment="breakout"),
+        intent(
+            "C",
+            position=7,
+            terms=Terms(3, "IOC"),
+            comment="breakout",
+            stoplimit=1.05,
+            position_by=8,
+            by="Ada",
+        ),
         intent("D", Side.SELL, target=50, kind=OrderKind.CANCEL),
         sent("D"),
         events.OrderInDoubt(**doubt, order_id="D"),
@@ -91,6 +101,8 @@ def life() -> list[events.Event]:
         events.OrderInDoubt(**doubt, order_id="C"),
         intent("E", kind=OrderKind.LIMIT),
         events.OrderApplied(**AT, order_id="E", ticket=50),
+        intent("L", kind=OrderKind.MODIFY_ORDER, target=50, price=1.06, stoplimit=1.05),
+        events.OrderApplied(**AT, order_id="L"),
         # Another one that was cancelled, and a position whose price moved.
         intent("I", kind=OrderKind.LIMIT),
         events.OrderApplied(**AT, order_id="I", ticket=51),
@@ -108,6 +120,19 @@ def life() -> list[events.Event]:
         events.HistoryCompared(**AT, since_msc=1, until_msc=2, agreed=3),
         events.HistoryCompared(**AT, since_msc=2, until_msc=4, agreed=3, changed=1),
         events.LossFound(**AT, because="a backup", orders=2, record=RecordMark("r1", 9, 5)),
+        events.OutcomeDelivered(**AT, order_id="H"),
+        events.FiguresNoted(
+            **AT, balance=1.0, credit=2.0, because="first", currency="USD", digits=3, deals_msc=4
+        ),
+        events.LimitReached(**AT, limit="daily loss", reason="a loss", until="a reset", until_ns=5),
+        events.TradingPaused(**AT, by="Ada", mode=events.TradingMode.PAUSED, why="lunch"),
+        make.proposed("proposal-1", key="waits"),
+        make.proposed("proposal-2", key="ended"),
+        events.ProposalEnded(
+            **AT, proposal_id="proposal-2", end=events.ProposalEnd.APPROVED, by="Ada", order_id="A"
+        ),
+        # A key that another order had before.
+        intent("M", key="key of K"),
     ]
 
 
@@ -205,6 +230,8 @@ def as_before(value: Any) -> Any:
     """Return what a book is saved as, without the names that are newer."""
     if isinstance(value, dict):
         names = {*NEW, "deals"} if "touched_ns" in value and "position" not in value else NEW
+        # Pending orders have it since they are modified, the others always had it.
+        names = {*names, "touched_ns"} if "order" in value else names
         return {key: as_before(one) for key, one in value.items() if key not in names}
     return [as_before(one) for one in value] if isinstance(value, list) else value
 

@@ -141,9 +141,36 @@ def test_the_record_knows_the_ticket_of_the_order_whose_position_was_opened_agai
     again = make.position(20, identifier=7, volume=0.1, price_open=1.06, comment=make.TOKEN)
     found = Trace(OPEN, BY_TOKEN, ticket=7, position=7, volume=0.1, price=1.06)
     assert trace(shown(again, said=said())) == found
-    assert trace(shown(again)) == msgspec.structs.replace(found, ticket=20)
+    # Its open price is that of the re-opening, and not that of the fill.
+    assert trace(shown(again)) == msgspec.structs.replace(found, ticket=20, price=None)
     without = said(RequestState.UNKNOWN, status="", ticket=0)
     assert trace(shown(again, said=without)) == msgspec.structs.replace(found, ticket=20)
+
+
+def test_an_order_without_a_ticket_is_not_the_one_that_opened_the_shared_position() -> None:
+    """Seed 9052165: the position bears our token, and has the ticket of another order."""
+    held = make.position(7, volume=0.4)
+    book = make.bound_book(account=make.NETTING)
+    book.replay([make.created("B", Side.BUY, 0.4), make.filled("B", 7, Side.BUY, 0.4, 1.05)])
+    grown = msgspec.structs.replace(held, volume=0.5, comment=make.TOKEN)
+    found = trace(shown(grown, account=make.NETTING), book=book)
+    words = "it went into position 7, and does not show itself yet"
+    assert (found.shows, found.words) == (UNSEEN, words)
+    # By the record, or as soon as the order itself is shown, the ticket is known.
+    found = trace(shown(grown, said=said(ticket=8), account=make.NETTING), book=book)
+    assert (found.shows, found.ticket) == (OPEN, 8)
+    itself = msgspec.structs.replace(FILLED, ticket=8, comment=make.TOKEN)
+    found = trace(shown(grown, orders=(itself,), account=make.NETTING), book=book)
+    assert (found.shows, found.ticket) == (OPEN, 8)
+
+
+def test_the_price_of_a_fill_is_not_that_at_which_its_position_was_opened_again() -> None:
+    """Seed 9040474: variation margin was settled, and the order itself showed late."""
+    again = make.position(20, identifier=7, volume=0.1, price_open=1.07, comment=make.TOKEN)
+    rolled = make.deal(3, 7, Side.BUY, 0.1, order=20, price=1.07, reason=DealReason.ROLLOVER)
+    seen = shown(again, said=said(), deals=(opened(), closed(), rolled))
+    assert trace(seen).price == opened().price
+    assert trace(shown(again, said=said())).price == 1.06
 
 
 def test_the_price_of_a_fill_is_not_that_of_the_shared_position_that_it_went_into() -> None:
@@ -411,6 +438,17 @@ def test_a_position_that_was_closed_to_be_opened_again_is_waited_for_ten_seconds
         )
     else:
         assert found.shows is CLOSED
+
+
+@pytest.mark.parametrize("ahead_sec", [0, 3_600])
+def test_a_position_whose_successor_is_shown_is_waited_for_no_longer(ahead_sec: int) -> None:
+    """Seed 9037154: the trade server's clock was set back by an hour after the rollover."""
+    out_msc = MSC + 1_000 * ahead_sec
+    rolled: dict[str, Any] = {"reason": DealReason.ROLLOVER, "time_msc": out_msc}
+    again = make.deal(3, 9, Side.BUY, 0.1, **rolled)
+    shown_now = (opened(), closed(**rolled), again)
+    assert trace(shown(orders=(FILLED,), deals=shown_now)).shows is CLOSED
+    assert trace(shown(orders=(FILLED,), deals=shown_now[:2])).shows is UNSEEN
 
 
 def test_the_last_time_that_it_was_closed_to_be_opened_again_counts() -> None:

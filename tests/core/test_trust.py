@@ -141,7 +141,7 @@ OBJECTIONS = {
     "the clock went back": (
         snapshot(server_time_msc=1_000_000 - 61_000),
         Reason.CLOCK_JUMP,
-        "The trade server's clock went back by 61 s, so what is older is not known",
+        "The trade server's clock went back by 61 s, so it is not known which reading is newer",
         "a reading that goes on from there",
     ),
     "a row that cannot be read": (
@@ -364,7 +364,7 @@ def test_a_clock_that_went_back_says_by_how_much() -> None:
     seen = msgspec.structs.replace(SEEN, server_time_msc=8_200_400)
     sentence = objection(snapshot(), seen)[1]
     assert sentence == (
-        "The trade server's clock went back by 7200 s, so what is older is not known"
+        "The trade server's clock went back by 7200 s, so it is not known which reading is newer"
     )
 
 

@@ -14,13 +14,14 @@ import contextlib
 import os
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from tests.support.crash_world import BotProcess, Terminal
 from tests.support.gateway_world import STORE, Gateway
 from tests.support.hurt import HEADER, SYNC_FAILS, acknowledged, can_fail_syncs, note_of
+from tests.support.posix_limits import no_file_beyond
 from tests.support.processes import stopped
 from tests.support.servers import until
 
@@ -91,21 +92,8 @@ def _powerless_bot(machines: Machines) -> None:
 def _full(machines: Machines, pid: int, database: str) -> None:
     log = machines.file(f"{database}-wal")
     size = log.stat().st_size if log.exists() else 0
-    with _no_file_beyond(pid, machines.chance.choice((0, size, size + 2_000))):
+    with no_file_beyond(pid, machines.chance.choice((0, size, size + 2_000))):
         machines.go_on(0.6)
-
-
-@contextlib.contextmanager
-def _no_file_beyond(pid: int, size: int) -> Iterator[None]:
-    import resource
-
-    # It may end meanwhile.
-    with contextlib.suppress(ProcessLookupError):
-        (_, hard) = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, hard))
-    yield
-    with contextlib.suppress(ProcessLookupError):
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, hard))
 
 
 def _unsynced_gateway(machines: Machines) -> None:

@@ -24,8 +24,10 @@ from trueup.core.account.trust import Unknown
 from trueup.core.book.book import Book
 from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.model import Snapshot
+from trueup.core.scope import Scope
 from trueup.errors import OutcomeUnknown, RemoteProtocolError
 from trueup.gateway.client.reader import Question
+from trueup.protocol.claims import ClaimRequest, decode_claim_reply, encode_claim_request
 from trueup.protocol.guide import decode_positions
 from trueup.protocol.hints import Hint, HintTracker, encode_hint
 from trueup.protocol.orders import decode_outcome
@@ -88,6 +90,8 @@ class Requests:
             {"action": "CLOSE", "uuid": "a-5", "ticket": 1},
             {"action": "MODIFY", "order_id": "m", "symbol": "EURUSD", "position": 1, "sl": 1.0},
             {"action": "CANCEL", "order_id": "c", "order": 1},
+            {"action": "CLAIM", "scope": {"run": "a", "magics": [7], "symbols": ["EURUSD"]}},
+            {"action": "BUY", "order_id": "b", "symbol": "EURUSD", "volume": 0.1, "claim": "a"},
         ]
         self.messages = [*orders, *asked[-3:], *map(msgspec.json.encode, plain)]
 
@@ -297,6 +301,25 @@ class Statuses:
             assert status.order_id == "o"
 
 
+class ClaimReplies:
+    """The reply to CLAIM."""
+
+    def __init__(self, folder: Path) -> None:
+        world, scope = DeskWorld(), Scope("a", magics=(7,), symbols=("EURUSD",))
+        other = ClaimRequest(Scope("b", magics=(7, 8)))
+        asked = (ClaimRequest(scope), other, ClaimRequest(scope, release=True))
+        failed = {"status": "FAILED", "error": "the record is locked"}
+        answers = [world.desk.handle(encode_claim_request(one)) for one in asked]
+        self.messages = [*answers, json.dumps(failed).encode()]
+
+    def feed(self, raw: bytes) -> None:
+        """It says whether the scope is claimed, or why that is not known."""
+        try:
+            assert decode_claim_reply(raw).status in ("SUCCESS", "REJECTED")
+        except RemoteProtocolError as error:
+            assert str(error).encode()
+
+
 class Hints:
     """What a gateway says unasked."""
 
@@ -318,12 +341,14 @@ DECODERS: dict[str, Callable[[Path], Decoder]] = {
     "outcomes": Outcomes,
     "ticks": Ticks,
     "statuses": Statuses,
+    "claim replies": ClaimReplies,
     "hints": Hints,
     "strangers' replies": neighbours.Replies,
     "greetings": neighbours.Greetings,
     "journal rows": files.Rows,
     "saved books": files.SavedBooks,
     "lock notes": files.LockNotes,
+    "claim files": files.ClaimFiles,
     "record of requests": files.Records,
     "worker calls": neighbours.WorkerCalls,
     "worker answers": neighbours.WorkerAnswers,

@@ -18,10 +18,12 @@ from trueup.core.book import events
 from trueup.core.book.book import Book
 from trueup.core.deals import BookedDeal
 from trueup.core.model import OrderType, PendingOrder, Position, Side
-from trueup.errors import JournalCorrupt, JournalError, KeysError, SettingsError
+from trueup.core.scope import Scope
+from trueup.errors import ClaimRefused, JournalCorrupt, JournalError, KeysError, SettingsError
 from trueup.gateway.access.allow_file import Access, AllowFile
 from trueup.gateway.access.keys import KEY_CHARS, is_key, new_keys, read_key_pair, read_public_key
 from trueup.gateway.desk.desk import Desk
+from trueup.gateway.record.local_claims import LocalClaims
 from trueup.gateway.record.store import Entry, RequestStore
 from trueup.journal.backends.lockfile import FileClaim, noted
 from trueup.journal.journal import GENESIS, Tip
@@ -208,6 +210,26 @@ class LockNotes:
         self._path.write_bytes(raw)
         tip = noted([self._path])
         assert tip is None or tip == Tip(4_711, b"\x07" * 32)
+
+
+class ClaimFiles:
+    """The file of a claim that a living program holds: whatever is in it, others are told."""
+
+    def __init__(self, folder: Path) -> None:
+        self._scope = Scope("run-1", "s", account="1@A", magics=(7,), symbols=("EURUSD",))
+        self._folder, self._held = folder, LocalClaims(lambda: AT, folder)
+        self._held.claim(self._scope)
+        (self._path,) = folder.rglob("*.claim")
+        self.messages = [self._path.read_bytes()]
+
+    def feed(self, raw: bytes) -> None:
+        """Another program claims, or is refused with words."""
+        self._path.write_bytes(raw)
+        with LocalClaims(lambda: AT, self._folder) as other:
+            try:
+                other.claim(msgspec.structs.replace(self._scope, run="run-2", symbols=()))
+            except ClaimRefused as error:
+                assert str(error).encode("utf-8", "surrogatepass")
 
 
 class DamagedStore(RequestStore):

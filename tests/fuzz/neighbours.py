@@ -16,7 +16,6 @@ import msgspec
 from tests.cli.bot_world import BotWorld
 from tests.support.desk_world import BUY, DeskLink, DeskWorld
 from tests.support.manners import json_object, opened
-from trueup.cli.shared.times import moment_ns
 from trueup.conformance.examination.examination import Examination, Options
 from trueup.conformance.run import examine
 from trueup.conformance.text import write_report
@@ -30,6 +29,7 @@ from trueup.runtime.control.state_files import answers, ask_process
 from trueup.runtime.doctor.gateway import CHECKS, GatewayVisit
 from trueup.runtime.doctor.line import Target
 from trueup.runtime.time.clock import ManualClock
+from trueup.runtime.time.moments import moment_ns
 from trueup.sim.process.person_desk import PersonDesk
 
 AT = 1_700_000_000_000_000_000

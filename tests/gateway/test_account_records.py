@@ -124,6 +124,30 @@ def test_a_repetition_after_a_new_start_gets_the_first_outcome(gateway: Accounts
     assert gateway.executed == 1
 
 
+def test_a_key_and_the_orders_of_a_book_are_those_of_the_account_s_record(
+    gateway: Accounts,
+) -> None:
+    named = {**BUY, "stream": "s", "journal": "j", "key": "k"}
+    assert gateway.ask(**named)["status"] == "FILLED"
+    gateway.start()
+    again = gateway.ask(**{**named, "order_id": "B"})
+    assert again["status"] == "REJECTED"
+    assert "key 'k' of stream 's' was used before, for order A (FILLED, ticket" in again["error"]
+    # Another key of the book, and the same key of another book, are free.
+    assert gateway.ask(**{**named, "order_id": "C", "key": "k2"})["status"] == "FILLED"
+    other = {**named, "order_id": "D", "stream": "s2", "journal": "j2"}
+    assert gateway.ask(**other)["status"] == "FILLED"
+    for asked in ({"stream": "s", "journal": "j"}, {"stream": "s"}):
+        told = gateway.ask(action="SNAPSHOT", id=1, session="x", book=asked)["sent"]
+        # B was refused before anything was sent, for the account that is known.
+        assert [one["order_id"] for one in told["orders"]] == ["A", "C"]
+    # On another account neither counts.
+    gateway.log_in(OTHER.login)
+    assert gateway.ask(**{**named, "order_id": "E"})["status"] == "FILLED"
+    told = gateway.ask(action="SNAPSHOT", id=2, session="x", book={"stream": "s"})["sent"]
+    assert [one["order_id"] for one in told["orders"]] == ["E"]
+
+
 def test_each_account_has_a_record_of_its_own_and_an_id_is_one_request_all_the_same(
     gateway: Accounts,
 ) -> None:
@@ -185,7 +209,7 @@ def test_before_the_account_is_known_an_id_that_came_before_is_unknown_and_never
     gateway.start()
     gateway.terminal.faults.next_call("account_info", Fails())
     reply = gateway.ask(**BUY)
-    assert (reply["status"], reply["repeated"]) == ("UNKNOWN", True)
+    assert (reply["order_id"], reply["status"], reply["repeated"]) == ("A", "UNKNOWN", True)
     gateway.terminal.faults.next_call("account_info", Fails())
     assert gateway.ask(**{**BUY, "order_id": "new"})["status"] == "REJECTED"
     assert gateway.ask(**BUY)["status"] == "FILLED"

@@ -16,12 +16,11 @@ from typer.testing import CliRunner, Result
 from tests.gateway.test_service import LONG_MS, Served, started
 from tests.support.servers import until
 from trueup.cli import app
-from trueup.cli.shared.endpoint import endpoint_of
 from trueup.core.account.trust import Unknown
 from trueup.core.model import Snapshot
 from trueup.errors import HostUnknown, NotSent
 from trueup.gateway.access.admission import is_loopback
-from trueup.gateway.client.endpoints import bare, tcp
+from trueup.gateway.client.endpoints import bare, endpoint_of, tcp
 from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.gateway.client.greeting import greet
 from trueup.gateway.client.lookup import Found, Lookup

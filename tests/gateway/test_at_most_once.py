@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,15 @@ import pytest
 from tests.support.order_world import WrongClock
 from tests.support.posix_limits import files_limited_to, posix_only
 from trueup.core.gateway_record import RecordMark, RequestInDoubt, RequestState, RequestStatus
+from trueup.core.policy import GRACE_SEC
 from trueup.core.retcodes import LAST_ERRORS, RETCODES, Effect
 from trueup.errors import OutcomeUnknown
 from trueup.gateway.desk.desk import Desk
 from trueup.gateway.record.at_most_once import GatewayPoint
-from trueup.gateway.record.investigate import GRACE_SEC
 from trueup.gateway.record.store import Entry, RequestStore, StoreTrouble
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.protocol.orders import decode_outcome
-from trueup.protocol.requests import Request
+from trueup.protocol.requests import Request, decode_request
 from trueup.runtime.time.clock import ManualClock
 from trueup.sim.market.switches import Switches
 from trueup.sim.market.symbols import DEFAULT_SYMBOLS, EURUSD, AccountSetup, SymbolSetup
@@ -48,7 +49,8 @@ HEDGING = AccountSetup()
 NETTING = AccountSetup(margin_mode=mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING)
 OTHER = AccountSetup(login=5_000_002)
 IOC_ONLY = dataclasses.replace(EURUSD, filling_mode=mt5.SYMBOL_FILLING_IOC)
-SETTLED_SEC = GRACE_SEC + 10
+# The grace period, half of it again for another look, and looks that come ever more rarely.
+SETTLED_SEC = 2 * GRACE_SEC
 
 
 class Killed(BaseException):
@@ -408,10 +410,19 @@ def test_a_gateway_that_dies_at_any_point_sends_once_and_finds_out(
 CHANGES: dict[str, dict[str, Any]] = {
     "limit": {"action": "BUY", "type": "limit", "price": 1.05, "volume": 0.1},
     "stop": {"action": "SELL", "type": "stop", "price": 1.05, "volume": 0.1},
+    "stop_limit": {
+        "action": "BUY",
+        "type": "stop_limit",
+        "price": 1.12,
+        "stoplimit": 1.115,
+        "volume": 0.1,
+    },
     "close": {"action": "SELL", "volume": 0.1, "position": "opened"},
     "part": {"action": "SELL", "volume": 0.05, "position": "opened"},
     "modify": {"action": "MODIFY", "sl": 1.05, "tp": 1.2, "position": "opened"},
     "cancel": {"action": "CANCEL", "order": "placed"},
+    "modify_order": {"action": "MODIFY_ORDER", "order": "placed", "price": 1.06},
+    "close_by": {"action": "CLOSE_BY", "position": "opened", "position_by": "opposite"},
 }
 
 
@@ -425,12 +436,18 @@ def test_every_kind_of_order_is_settled_by_what_the_terminal_shows(
     opened = kept.ask(**{**BUY, "order_id": "first"})["ticket"]
     placed = kept.ask(**{**BUY, "order_id": "second"}, type="limit")["ticket"]
     tickets = {"opened": opened, "placed": placed}
+    if kind == "close_by":
+        if account is NETTING:
+            pytest.skip("a netting account has no two positions in a symbol")
+        sold = kept.ask(**{**BUY, "action": "SELL", "order_id": "third"})
+        tickets["opposite"] = sold["ticket"]
     order = {k: tickets.get(v, v) for k, v in CHANGES[kind].items()}
     order |= {"order_id": "A", "symbol": "EURUSD"}
     kept.kill_at(GatewayPoint.AFTER_SEND if is_sent else GatewayPoint.AFTER_RECORD, **order)
     kept.tend(SETTLED_SEC)
     reply = kept.ask(**order)
-    done = {"limit": "PLACED", "stop": "PLACED", "modify": "DONE", "cancel": "DONE"}
+    done = dict.fromkeys(("limit", "stop", "stop_limit"), "PLACED")
+    done |= dict.fromkeys(("modify", "cancel", "modify_order"), "DONE")
     assert reply["status"] == (done.get(kind, "FILLED") if is_sent else "REJECTED")
     assert reply["repeated"]
 
@@ -541,7 +558,8 @@ def test_after_a_terminal_that_could_not_be_read_the_grace_period_begins_anew(
         kept.terminal.disconnect()
     else:
         kept.terminal.faults.next_call("history_orders_get", *[Fails()] * 10)
-    kept.tend(3)
+    # By now a look comes every six seconds.
+    kept.tend(7)
     kept.terminal.reconnect()
     kept.terminal.faults.clear()
     kept.tend(GRACE_SEC - 1)
@@ -837,18 +855,130 @@ def test_a_refusal_that_the_disk_did_not_take_outlives_further_tries_to_write_it
     assert kept.executions() == []
 
 
+def test_a_repetition_is_logged_and_told_that_the_outcome_is_not_known_yet(
+    kept: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept.kill_at(GatewayPoint.AFTER_RECORD, **BUY)
+    with caplog.at_level(logging.WARNING, logger="trueup.record"):
+        reply = kept.ask(**BUY)
+    assert (reply["order_id"], reply["status"], reply["repeated"]) == ("A", "UNKNOWN", True)
+    error = "the gateway ended while it was sent, and its outcome is not known yet"
+    assert reply["error"] == error
+    assert "[RECORD] Order A came again; it is answered from the record" in caplog.messages
+
+
+def test_a_copy_that_comes_while_the_first_is_carried_out_is_told_so(kept: Gateway) -> None:
+    said: list[dict[str, Any]] = []
+
+    def ask_again(point: GatewayPoint) -> None:
+        if point is GatewayPoint.AFTER_RECORD and not said:
+            said.append(kept.ask(**BUY))
+
+    kept.desk._record._crash = ask_again
+    assert kept.ask(**BUY)["status"] == "FILLED"
+    (reply,) = said
+    assert (reply["order_id"], reply["status"], reply["repeated"], reply["error"]) == (
+        "A",
+        "UNKNOWN",
+        True,
+        "it came before, and is being carried out",
+    )
+    assert kept.executions() == ["A"]
+
+
+def test_who_may_not_see_an_account_learns_nothing_of_its_orders(kept: Gateway) -> None:
+    kept.ask(**BUY)
+    request = decode_request(json.dumps(BUY).encode())
+    reply = kept.desk._record.once(
+        request,
+        "not known",
+        lambda: pytest.fail("is not made"),
+        lambda _: pytest.fail("is not sent"),
+        lambda _: False,
+    )
+    assert (reply.status, reply.ticket) == ("REJECTED", None)
+    assert reply.error == (
+        "not sent: order_id='A' was used before, on an account that this key is not for"
+    )
+
+
+def test_a_damaged_row_is_logged_once_and_hinders_no_other(
+    kept: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept.ask(**BUY, stream="s", journal="j")
+    kept.ask(**{**BUY, "order_id": "B"}, stream="s", journal="j")
+    damaged = kept.store.find("A")
+    assert damaged is not None
+    damaged = damaged._replace(parameters=b"{")
+    whole = kept.store.find("B")
+
+    def sent_by(*_: object) -> tuple[int, list[Entry]]:
+        assert whole is not None
+        return 2, [damaged, whole]
+
+    with pytest.MonkeyPatch.context() as disk:
+        disk.setattr(kept.store, "sent_by", sent_by)
+        for number in (1, 2):
+            told = kept.ask(action="SNAPSHOT", id=number, session="s", book={"stream": "s"})["sent"]
+            assert [one["order_id"] for one in told["orders"]] == ["B"]
+    (line,) = [text for text in caplog.messages if "damaged" in text]
+    assert line.startswith("[RECORD] the record of request 'A' is damaged (")
+    assert line.endswith("; its outcome is not known")
+
+
+def test_a_book_is_told_of_a_refusal_that_the_disk_did_not_take(
+    kept: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seed 9004877: a journal that lacked the order used the order's key again."""
+    named = {**BUY, "stream": "s", "journal": "j", "key": "k"}
+    assert kept.ask(**{**named, "order_id": "first", "key": "f"})["status"] == "FILLED"
+    FullDisk(kept.store, monkeypatch).takes_requests = False
+    refused = kept.ask(**named)
+    # The disk is asked first whether it takes the refusals that wait.
+    kept.ask(**{**named, "order_id": "second", "key": "k2"})
+    kept.ask(**{**named, "order_id": "other", "key": "o", "stream": "s2", "journal": "j2"})
+    kept.ask(**{**named, "order_id": "plain", "key": "p", "stream": "s", "journal": ""})
+    for asked in ({"stream": "s", "journal": "j"}, {"stream": "s"}):
+        told = kept.ask(action="SNAPSHOT", id=1, session="s", book=asked)["sent"]
+        assert [(one["order_id"], one["key"]) for one in told["orders"]] == [
+            ("first", "f"),
+            ("A", "k"),
+            ("second", "k2"),
+        ]
+        assert told["count"] == 3
+    # Its outcome is known too, and nothing is withdrawn.
+    (said,) = kept.doubts("A")[0]
+    assert (said.status, said.error) == ("REJECTED", refused["error"])
+
+
+def test_an_order_is_not_called_absent_when_the_trade_servers_clock_is_set_back(
+    tmp_path: Path,
+) -> None:
+    """Seed 9020044: by that clock its order is an hour older than the quotation before it."""
+    kept = Gateway(tmp_path / "requests.db")
+    kept.terminal.switches.server_offset_minutes = 180
+    kept.tend(2)
+    opened = kept.ask(**{**BUY, "order_id": "opened"})
+    kept.terminal.switches.server_offset_minutes = 120
+    kept.terminal.faults.next_send(AnswerLost(executed=True, pipe_breaks=False))
+    close = {**BUY, "action": "SELL", "position": opened["ticket"]}
+    assert kept.ask(**close)["status"] == "UNKNOWN"
+    kept.tend(2 * SETTLED_SEC)
+    assert kept.status().status == "FILLED"
+
+
 def test_an_order_is_absent_only_by_looks_without_a_gap(kept: Gateway) -> None:
     kept.terminal.faults.next_send(AnswerLost(executed=False, pipe_breaks=False))
     assert kept.ask(**BUY)["status"] == "UNKNOWN"
-    # Shorter than the 12 s that an absence takes, and again as long without the terminal's link.
-    kept.tend(8)
+    # Shorter than an absence takes, and again as long without the terminal's link.
+    kept.tend(0.7 * GRACE_SEC)
     kept.terminal.disconnect()
-    kept.tend(8)
+    kept.tend(0.7 * GRACE_SEC)
     kept.terminal.reconnect()
-    # Looks are rare by now; what came back may not have its past yet, so the 12 s begin anew.
-    kept.tend(18)
+    # Looks are rare by now; what came back may not have its past yet, so the wait begins anew.
+    kept.tend(1.5 * GRACE_SEC)
     assert kept.status().status != "REJECTED"
-    kept.tend(60)
+    kept.tend(2 * GRACE_SEC)
     assert kept.status().status == "REJECTED"
 
 

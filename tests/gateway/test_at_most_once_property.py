@@ -19,9 +19,9 @@ from typing import Any, cast
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trueup.core.policy import GRACE_SEC
 from trueup.gateway.desk.desk import Desk
 from trueup.gateway.record.at_most_once import GatewayPoint
-from trueup.gateway.record.investigate import GRACE_SEC
 from trueup.gateway.record.store import RequestStore
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.gateway.terminal.terminal import Terminal
@@ -40,12 +40,14 @@ from trueup.sim.terminal.terminal_faults import (
 IDS = 4
 WORDINGS = 2
 VOLUMES = (0.1, 0.2)
-# A terminal that was away is looked at every five seconds, and believed the second time.
-SETTLED_SEC = GRACE_SEC + 19
+# Half of it again for another look; looks come ever more rarely, and every five seconds while a
+# terminal is away, which is believed the second time.
+SETTLED_SEC = 2 * GRACE_SEC + 20
 FAULTS: dict[str, SendFault] = {
     "lost, done": AnswerLost(executed=True, pipe_breaks=False),
     "lost, not done": AnswerLost(executed=False, pipe_breaks=False),
     "10012, then filled": TimedOut(fill_after_ms=4_000),
+    "10012, then filled late": TimedOut(fill_after_ms=25_000),
     "10012, never": TimedOut(),
     "10008, then filled": PlacedLater(3_000),
     "10009, no figures": DoneWithoutDeal(),

@@ -133,8 +133,23 @@ def test_a_reading_that_two_workers_made_together_is_none() -> None:
     assert reply.sequence == 1
 
 
-@pytest.mark.parametrize("seen_by", ["the watcher", "another client"])
-@pytest.mark.parametrize("what", ["another account", "no trade server"])
+LOOKS_AT_ACCOUNT = ("the watcher", "another client", "the other dialect")
+SEERS: dict[str, dict[str, Any]] = {
+    "another client": {"action": "SNAPSHOT", "session": "another", "id": 1},
+    "a plain question": {"action": "GET_POSITIONS", "symbol": "*"},
+    "a question for deals": {"action": "HISTORY", "id": 1, "since_msc": 0, "until_msc": 0},
+    "the other dialect": {"action": "SYNC_ALL", "uuid": "u"},
+    "the other dialect's account": {"action": "GET_ACCOUNT", "uuid": "u"},
+}
+
+
+@pytest.mark.parametrize(
+    ("what", "seen_by"),
+    [
+        *(("another account", one) for one in LOOKS_AT_ACCOUNT),
+        *(("no trade server", one) for one in ("the watcher", *SEERS)),
+    ],
+)
 def test_what_only_others_saw_of_a_terminal_gives_a_new_epoch_once(what: str, seen_by: str) -> None:
     """Somebody logs in elsewhere and comes back, or the link goes and comes, between two looks."""
     world = DeskWorld(others=(OTHER,))
@@ -147,7 +162,7 @@ def test_what_only_others_saw_of_a_terminal_gives_a_new_epoch_once(what: str, se
         if seen_by == "the watcher":
             watcher.turn()
         else:
-            ask(world.desk, 1, session="another")
+            world.desk.handle(json.dumps(SEERS[seen_by]).encode())
 
     if what == "another account":
         assert world.terminal.login(OTHER.login, OTHER.password, OTHER.server)

@@ -526,6 +526,9 @@ def test_a_server_of_the_package_survives_what_nobody_can_read() -> None:
     """The other end of the wire: one mad caller does not end the gateway for all."""
 
     class Nobody:
+        # The server asks for this at its start, and nothing else.
+        makes_calls_together = False
+
         def __getattr__(self, name: str) -> Any:
             raise AssertionError(name)
 
@@ -540,3 +543,34 @@ def test_a_server_of_the_package_survives_what_nobody_can_read() -> None:
     finally:
         link.close()
         server.close()
+
+
+# A gateway that ends.
+
+
+def test_the_last_reply_is_read_before_the_connection_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ZeroMQ drops what a client has received and not read yet when the connection ends."""
+    server = Server("tcp://127.0.0.1:0", anybody(lambda request: request))
+    link = ZmqLink(server.endpoint)
+    read: list[bytes | None] = []
+
+    def reads_meanwhile(_: threading.Event, seconds: float) -> None:
+        assert seconds == 600
+        read.append(link.receive(LONG_MS))
+
+    sending = threading.Thread(target=link.send, args=(b"the last", LONG_MS))
+    sending.start()
+    until(lambda: server.serve_once(10) > 0)
+    sending.join()
+    monkeypatch.setattr(threading.Event, "wait", reads_meanwhile)
+    server.close(600)
+    link.close()
+    assert read == [b"the last"]
+
+
+def test_a_gateway_that_answered_nobody_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server("tcp://127.0.0.1:0", anybody(lambda request: request))
+    waits: list[float] = []
+    monkeypatch.setattr(threading.Event, "wait", lambda _, seconds: waits.append(seconds))
+    server.close(600)
+    assert waits == []

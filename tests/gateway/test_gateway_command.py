@@ -175,24 +175,24 @@ def test_without_windows_the_real_terminal_is_refused_with_what_to_do() -> None:
 
 def test_a_server_alone_is_no_account() -> None:
     assert gateway("--server", "Demo") == (
-        2,
+        64,
         "--server='Demo' is not valid: give --login with it.\n",
     )
 
 
 def test_a_password_file_is_judged_before_anything_starts(folder: Path) -> None:
     code, said = gateway("--password-file", "none")
-    assert (code, said) == (2, "--password-file='none' is not valid: give --login with it.\n")
+    assert (code, said) == (64, "--password-file='none' is not valid: give --login with it.\n")
     code, said = gateway("--login", "5", "--password-file", "none")
     assert (code, "(no such file or directory)" in said) == (2, True)
     if os.name == "posix":
         (folder / "open").write_text("one", "utf-8")
         (folder / "open").chmod(0o644)
         code, said = gateway("--login", "5", "--password-file", "open")
-        assert (code, "chmod 600 open" in said) == (2, True)
+        assert (code, "chmod 600 open" in said) == (64, True)
     (folder / "two").touch(0o600)
     (folder / "two").write_text("one\ntwo\n", "utf-8")
     code, said = gateway("--login", "5", "--password-file", "two")
-    assert (code, "on one line" in said, "one\ntwo" in said) == (2, True, False)
+    assert (code, "on one line" in said, "one\ntwo" in said) == (64, True, False)
     (folder / "empty").touch(0o600)
-    assert gateway("--login", "5", "--password-file", "empty")[0] == 2
+    assert gateway("--login", "5", "--password-file", "empty")[0] == 64

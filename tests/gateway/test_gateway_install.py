@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from trueup.cli import app
-from trueup.cli.gateway.service_files import NAMESPACE, systemd_unit, task_xml
+from trueup.cli.shared.service_files import NAMESPACE, systemd_unit, task_xml
 
 NAME = "trueup-gateway"
 # [MS-TSCH] 2.5: where the schema has a sequence the order counts, elsewhere only what there may be.
@@ -72,7 +72,7 @@ def text(task: ET.Element, path: str) -> str:
 
 
 def test_the_task_is_what_the_schema_of_task_scheduler_allows() -> None:
-    raw = task_xml("PC\\trader", ["C:\\Python\\python.exe", "-m", "trueup"], "C:\\bots")
+    raw = task_xml("PC\\trader", ["C:\\Python\\python.exe", "-m", "trueup"], "C:\\bots", "bots")
     assert raw.startswith((b"\xff\xfe", b"\xfe\xff")), "UTF-16 with a mark"
     task = ET.fromstring(raw)
     assert task.tag == f"{{{NAMESPACE}}}Task"
@@ -89,7 +89,7 @@ def test_the_task_is_what_the_schema_of_task_scheduler_allows() -> None:
 
 
 def test_the_task_runs_in_the_users_session_for_ever_and_starts_again_by_itself() -> None:
-    task = ET.fromstring(task_xml("PC\\trader", ["python.exe"], "C:\\bots"))
+    task = ET.fromstring(task_xml("PC\\trader", ["python.exe"], "C:\\bots", "bots"))
     assert text(task, "Principals/Principal/LogonType") == "InteractiveToken"
     assert text(task, "Settings/ExecutionTimeLimit") == "PT0S"
     assert text(task, "Triggers/LogonTrigger/Repetition/Interval") == "PT1M"
@@ -104,7 +104,7 @@ def test_the_task_runs_in_the_users_session_for_ever_and_starts_again_by_itself(
 
 @given(WORDS)
 def test_a_task_hands_every_word_over_whole(words: list[str]) -> None:
-    task = ET.fromstring(task_xml("u", ["python.exe", *words], "C:\\"))
+    task = ET.fromstring(task_xml("u", ["python.exe", *words], "C:\\", "bots"))
     assert text(task, "Actions/Exec/Arguments") == subprocess.list2cmdline(words)
 
 
@@ -117,7 +117,7 @@ needs_systemd = pytest.mark.skipif(
 def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
     unit = tmp_path / "gateway.service"
     command = [sys.executable, "-m", "trueup", 'a "b" $HOME %h \\x', "it's"]
-    unit.write_text(systemd_unit(command, str(tmp_path), ["WINEPREFIX=/a b"]), "utf-8")
+    unit.write_text(systemd_unit(command, str(tmp_path), "a gateway", ["WINEPREFIX=/a b"]), "utf-8")
     done = subprocess.run(
         ["systemd-analyze", "verify", str(unit)],
         capture_output=True,
@@ -131,14 +131,14 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
 
 
 def test_the_unit_tells_the_gateway_alone_to_stop_and_gives_it_time() -> None:
-    lines = systemd_unit(["/usr/bin/python3"], "/srv").splitlines()
+    lines = systemd_unit(["/usr/bin/python3"], "/srv", "a bot").splitlines()
     assert {"KillMode=mixed", "TimeoutStopSec=90", "Restart=always"} <= set(lines)
 
 
 @given(WORDS)
 def test_a_unit_hands_every_word_over_whole(words: list[str]) -> None:
     """Read back by the rules of systemd.syntax(7): quotes as in a shell, % and $ doubled."""
-    lines = systemd_unit(["/bin/true", *words], "/").split("\n")
+    lines = systemd_unit(["/bin/true", *words], "/", "a bot").split("\n")
     (line,) = [one for one in lines if one.startswith("ExecStart=")]
     read = shlex.split(line.removeprefix("ExecStart="))
     assert [word.replace("%%", "%").replace("$$", "$") for word in read[1:]] == words
@@ -180,19 +180,20 @@ def test_a_unit_runs_the_windows_python_under_wine(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "code", "said"),
     [
-        (["--", "--logn", "5"], "No such option: --logn"),
-        (["--", "--port", "x"], "Invalid value for '--port'"),
-        (["--kind", "systemd"], "--wine-python='' is not valid: give the path of the Windows"),
-        (["--name", "a/b"], "--name='a/b' is not valid: give a name without a path"),
-        (["--kind", "task", "--folder", "none"], "give a folder that exists"),
+        (["--", "--logn", "5"], 64, "No such option: --logn"),
+        (["--", "--port", "x"], 64, "Invalid value for '--port'"),
+        (["--kind", "systemd"], 64, "--wine-python='' is not valid: give the path of the Windows"),
+        (["--name", "a/b"], 64, "--name='a/b' is not valid: give a name without a path"),
+        (["--name", "a b;c"], 64, "--name='a b;c' is not valid: give letters, digits, and _ . -"),
+        (["--kind", "task", "--folder", "none"], 2, "give a folder that exists"),
     ],
 )
 def test_what_cannot_be_is_said_and_nothing_is_written(
-    folder: Path, arguments: list[str], said: str
+    folder: Path, arguments: list[str], code: int, said: str
 ) -> None:
     done = install(*arguments)
-    assert done.exit_code == 2
+    assert done.exit_code == code
     assert said in done.stderr
     assert list(folder.iterdir()) == []

@@ -39,7 +39,8 @@ def test_every_option_on_the_page_is_one_of_the_gateway() -> None:
 
 def test_every_command_on_the_page_exists() -> None:
     # Only where a line begins, or in backticks: prose speaks of trueup too.
-    named = re.findall(r"(?:^\$ |Scripts\\|`)trueup (\w+(?: install| new| open)?)", PAGE, re.M)
+    called = r"(?:^\$ |Scripts\\|`)trueup (\w+(?: install| new| open| backup)?)"
+    named = re.findall(called, PAGE, re.M)
     assert len(named) > 5
     for name in named:
         assert f"trueup {name}" in COMMANDS, name

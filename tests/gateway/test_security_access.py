@@ -262,11 +262,11 @@ def test_a_read_key_may_not_withdraw_orders_by_being_in_doubt_of_them(tmp_path: 
     assert gate(tmp_path, f"screen trade * {SCREEN}").refusal(client, asked) is None
 
 
-def test_every_action_is_a_query_or_an_order_and_others_need_the_right_to_trade(
+def test_every_action_is_a_query_an_order_or_a_claim_and_others_need_the_right_to_trade(
     tmp_path: Path,
 ) -> None:
     assert not QUERIES & ORDERS
-    assert set(ACTIONS) == QUERIES | ORDERS
+    assert set(ACTIONS) == {*QUERIES, *ORDERS, "CLAIM"}
     one = gate(tmp_path, f"screen read * {SCREEN}")
     refusal = one.refusal(Client((b"way",), SCREEN), Request("INVENTED_TOMORROW"))
     assert refusal == "key screen may only read"

@@ -127,7 +127,7 @@ def test_a_gateway_off_this_machine_needs_keys_or_the_word_plain(
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     for host in ("0.0.0.0", "*", "192.0.2.1"):
         done = CliRunner().invoke(app, ["gateway", "--simulated", "--host", host])
-        assert done.exit_code == 2
+        assert done.exit_code == 64
         assert f"off this machine ({host}) a gateway needs this file" in done.stderr
         assert "or say --plain" in done.stderr
 

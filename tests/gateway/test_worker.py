@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.support import worker_terminals
@@ -21,10 +22,25 @@ from tests.support.processes import KILL, is_running
 from tests.support.servers import until
 from tests.support.worker_terminals import EXIT_CODE
 from trueup.core.retcodes import Effect, classify_last_error
+from trueup.errors import RemoteProtocolError
+from trueup.gateway.reading.snapshots import Snapshots
 from trueup.gateway.terminal import mt5_constants as mt5
-from trueup.gateway.terminal.call_wire import SUCCESS
+from trueup.gateway.terminal.call_wire import (
+    SUCCESS,
+    Answer,
+    Call,
+    Error,
+    decode_answers,
+    encode_calls,
+    perform,
+)
+from trueup.gateway.terminal.calls import CallTracker
+from trueup.gateway.terminal.forwarding import ForwardingTerminal
+from trueup.gateway.terminal.together import make_calls
 from trueup.gateway.worker.keeper import Timing
+from trueup.gateway.worker.process import Worker
 from trueup.gateway.worker.worker import WorkerTerminal
+from trueup.sim.terminal.terminal import SimulatedTerminal
 
 SHORT_MS = 1_500
 LONG_MS = 60_000
@@ -378,3 +394,168 @@ def test_closing_waits_no_longer_than_the_deadline_for_a_call_that_hangs(hasty: 
     hasty.terminal.close()
     sender.join()
     assert not is_running(pid)
+
+
+# -- calls that are made together --------------------------------------------------------------
+
+
+def exchanges(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Note every exchange with a worker, as its length in bytes."""
+    seen: list[int] = []
+    exchange = Worker.exchange
+
+    def noted(self: Worker, call: bytes, deadline_ms: int) -> bytes:
+        seen.append(len(call))
+        return exchange(self, call, deadline_ms)
+
+    monkeypatch.setattr(Worker, "exchange", noted)
+    return seen
+
+
+def test_a_reading_of_the_terminal_is_one_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
+    with WorkerTerminal(factory("simulated")) as terminal:
+        assert terminal.initialize()
+        seen = exchanges(monkeypatch)
+        reading = Snapshots(terminal, "boot", lambda: 1_700_000_000_000_000_000).read()
+        assert (reading.is_whole, len(seen)) == (True, 1)
+
+
+def test_a_reading_is_one_exchange_also_where_calls_are_recorded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with WorkerTerminal(factory("simulated")) as terminal:
+        assert terminal.initialize()
+        seen = exchanges(monkeypatch)
+        # As a desk has its terminal.
+        recorded = CallTracker(terminal, lambda: 1).terminal
+        assert Snapshots(recorded, "boot", lambda: 1_700_000_000_000_000_000).read().is_whole
+        assert len(seen) == 1
+
+
+def test_no_calls_are_no_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
+    with WorkerTerminal(factory("simulated")) as terminal:
+        assert terminal.initialize()
+        seen = exchanges(monkeypatch)
+        assert list(make_calls(terminal, [])) == []
+        assert not seen
+
+
+def test_an_object_that_passes_every_attribute_on_is_called_one_by_one() -> None:
+    class PassesOn:
+        """A program's own wrapper around a terminal."""
+
+        def __init__(self, terminal: SimulatedTerminal) -> None:
+            self._terminal, self.made = terminal, list[str]()
+
+        def __getattr__(self, name: str) -> Any:
+            def call(*args: Any, **named: Any) -> Any:
+                self.made.append(name)
+                return getattr(self._terminal, name)(*args, **named)
+
+            return call
+
+    inner = SimulatedTerminal(now_msc=lambda: 1_700_000_000_000)
+    assert inner.initialize()
+    wrapper: Any = PassesOn(inner)
+    calls = [Call("positions_total"), Call("orders_total")]
+    assert [value for value, _ in make_calls(wrapper, calls)] == [0, 0]
+    assert wrapper.made == ["positions_total", "orders_total"]
+
+
+def test_calls_made_together_have_a_value_and_an_error_each() -> None:
+    with WorkerTerminal(factory("simulated")) as terminal:
+        assert terminal.initialize()
+        calls = [Call("symbol_info", ("NO.SUCH",)), Call("positions_total")]
+        (nothing, error), (total, success) = make_calls(terminal, calls)
+        assert (nothing, error[0]) == (None, mt5.RES_E_NOT_FOUND)
+        assert (total, success) == (0, SUCCESS)
+        # As a single call does, they leave the error of the latest.
+        assert terminal.last_error() == SUCCESS
+
+
+def test_of_calls_made_together_none_is_made_if_one_is_no_function() -> None:
+    terminal = SimulatedTerminal(now_msc=lambda: 1_700_000_000_000)
+    raw = encode_calls([Call("initialize"), Call("_secret")])
+    with pytest.raises(RemoteProtocolError, match="_secret"):
+        perform(terminal, raw)
+    assert terminal.account_info() is None
+
+
+def test_a_worker_that_dies_in_calls_made_together_fails_all_of_them(watched: Watched) -> None:
+    first = watched.begin()
+    calls = [Call("positions_get"), Call("positions_total")]
+    made = list(make_calls(watched.terminal, calls))
+    assert [value for value, _ in made] == [None, None]
+    assert {code for _, (code, _) in made} == {mt5.RES_E_INTERNAL_FAIL_RECEIVE}
+    watched.another(first)
+
+
+def test_answers_to_another_number_of_calls_are_none() -> None:
+    terminal = SimulatedTerminal(now_msc=lambda: 1_700_000_000_000)
+    raw = perform(terminal, encode_calls([Call("version"), Call("account_info")]))
+    assert len(decode_answers(raw, 2)) == 2
+    for count in (1, 3):
+        with pytest.raises(RemoteProtocolError, match=f"2 answers came to {count} calls"):
+            decode_answers(raw, count)
+
+
+def test_an_answer_that_cannot_be_read_fails_all_calls_that_were_made_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torn = Answer(SUCCESS, "rows", [[1, 2]], "Row", ("one",))
+    with WorkerTerminal(factory("simulated")) as terminal:
+        assert terminal.initialize()
+        with monkeypatch.context() as torn_pipe:
+            answers = msgspec.msgpack.encode([torn, torn])
+            torn_pipe.setattr(Worker, "exchange", lambda *_: answers)
+            made = list(make_calls(terminal, [Call("positions_get"), Call("orders_get")]))
+        assert [value for value, _ in made] == [None, None]
+        assert {code for _, (code, _) in made} == {mt5.RES_E_INTERNAL_FAIL_RECEIVE}
+        assert "cannot be read" in terminal.last_error()[1]
+
+
+def test_each_answer_to_calls_made_together_is_noted_under_its_own_call(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    lost = Answer(SUCCESS, "row", [False, True], "TerminalInfo", ("connected", "trade_allowed"))
+    with WorkerTerminal(factory("simulated")) as terminal:
+        assert terminal.initialize()
+        with monkeypatch.context() as pipe:
+            answers = msgspec.msgpack.encode([Answer(SUCCESS, "plain", 0), lost])
+            pipe.setattr(Worker, "exchange", lambda *_: answers)
+            list(make_calls(terminal, [Call("positions_total"), Call("terminal_info")]))
+    assert "The terminal has no link to its trade server" in caplog.text
+
+
+def test_a_wrong_argument_of_a_call_made_together_leaves_no_error_of_an_earlier_call() -> None:
+    with WorkerTerminal(factory("simulated")) as terminal:
+        assert terminal.initialize()
+        assert terminal.symbol_info("NO.SUCH") is None
+        with pytest.raises(TypeError):
+            list(make_calls(terminal, [Call("version"), Call("account_info", (1,))]))
+        assert terminal.last_error() == SUCCESS
+
+
+class AfterAFailure(ForwardingTerminal):
+    """A terminal that has no positions, and whose last error is that of an earlier call."""
+
+    def last_error(self) -> Error:
+        return mt5.RES_E_NOT_FOUND, "of an earlier call"
+
+    def _call(self, function: str, *args: Any, **kwargs: Any) -> Any:
+        return {"positions_get": (), "positions_total": 0}.get(function)
+
+
+def test_a_call_that_gives_nothing_to_list_has_not_failed() -> None:
+    calls = [Call("positions_get"), Call("positions_total"), Call("account_info")]
+    assert list(make_calls(AfterAFailure(), calls)) == [
+        ((), SUCCESS),
+        (0, SUCCESS),
+        (None, (mt5.RES_E_NOT_FOUND, "of an earlier call")),
+    ]
+
+
+def test_without_a_worker_calls_made_together_fail_and_say_why() -> None:
+    with WorkerTerminal(factory("simulated")) as terminal:
+        (value, error), _ = make_calls(terminal, [Call("positions_get"), Call("version")])
+        assert (value, error[0]) == (None, mt5.RES_E_INTERNAL_FAIL_CONNECT)

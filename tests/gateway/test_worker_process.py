@@ -310,3 +310,20 @@ def test_a_worker_is_not_lost_for_what_it_says_right_before_it_ends(tmp_path: Pa
         with WorkerTerminal(f"{TERMINALS}:refusing", timing=Timing()) as terminal:
             assert terminal.initialize() is False
             assert terminal.last_error()[1].endswith("The terminal is not installed here.")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_a_worker_starts_for_a_program_with_many_open_files(tmp_path: Path) -> None:
+    script = """
+import os, resource
+from trueup.gateway.worker.worker import WorkerTerminal
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4_000), hard))
+kept = [os.open(os.devnull, os.O_RDONLY) for _ in range(1_100)]
+with WorkerTerminal("tests.support.worker_terminals:simulated") as terminal:
+    print(terminal.initialize(), terminal.last_error())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=100
+    )
+    assert done.stdout.startswith("True"), done.stdout + done.stderr

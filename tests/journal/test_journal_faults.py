@@ -20,7 +20,7 @@ from trueup.journal.writing.store import StoredJournal
 
 
 def refused(journal: StoredJournal, *numbers: int) -> str:
-    """Append, and return the sentence of the refusal; the events are not in the journal."""
+    """Append, and return the refusal and its remedy; the events are not in the journal."""
     before = journal.position
     with pytest.raises(JournalError) as error:
         journal.append(orders(*numbers))
@@ -28,7 +28,7 @@ def refused(journal: StoredJournal, *numbers: int) -> str:
     text = str(error.value)
     assert text.endswith(".")
     assert "\n" not in text
-    return text
+    return error.value.with_remedy
 
 
 def mended(journal: StoredJournal, *numbers: int) -> None:
@@ -48,6 +48,7 @@ def test_append_when_the_file_cannot_grow_writes_nothing(sqlite_place: SqlitePla
         with files_limited_to(64 * 1024):
             text = refused(journal, *range(2, 2000))
         assert "the disk failed" in text
+        assert f"To do: see to the disk of {sqlite_place.path}: free space" in text
         mended(journal, 1)
 
 
@@ -55,7 +56,9 @@ def test_append_when_the_disk_is_full_writes_nothing(sqlite_place: SqlitePlace) 
     with sqlite_place.open() as journal:
         journal.append(orders(1))
         journal._database.run("PRAGMA max_page_count=1")
-        assert "the disk is full" in refused(journal, *range(2, 200))
+        text = refused(journal, *range(2, 200))
+        assert "the disk is full" in text
+        assert text.endswith(f"To do: make room on the disk of {sqlite_place.path}.")
         journal._database.run("PRAGMA max_page_count=1000000")
         mended(journal, 1)
 
@@ -68,7 +71,9 @@ def test_append_when_another_connection_holds_the_file_writes_nothing(
         journal.append(orders(1))
         other = sqlite3.connect(sqlite_place.path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        assert "locked" in refused(journal, 2)
+        assert f"To do: end the other program that has {sqlite_place.path} open" in (
+            refused(journal, 2)
+        )
         other.execute("ROLLBACK")
         other.close()
         mended(journal, 1)
@@ -241,7 +246,9 @@ def test_append_while_another_session_locks_the_row_is_refused_in_time(
         journal.append(orders(1))
         with postgres_place.connected() as other:
             other.execute("SELECT * FROM journal_writers FOR UPDATE")
-            assert "keeps it locked" in refused(journal, 2)
+            text = refused(journal, 2)
+            assert "keeps it locked" in text
+            assert text.endswith("To do: end that session: pg_locks names it.")
         mended(journal, 1)
 
 
@@ -249,7 +256,8 @@ def test_server_that_is_not_there_is_refused_without_its_password(tmp_path: Path
     url = f"postgresql://bot:secret@/prices?host={tmp_path}"
     with pytest.raises(JournalError, match="cannot be reached") as error:
         open_journal(url, "account", now_ns=lambda: 1)
-    assert "secret" not in str(error.value)
+    assert "secret" not in error.value.with_remedy
+    assert error.value.remedy.startswith("start the PostgreSQL server")
     assert "prices" in str(error.value)
 
 

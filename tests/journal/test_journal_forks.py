@@ -233,9 +233,58 @@ def test_the_process_that_holds_the_lock_now_is_named_and_never_a_dead_one(
         said = str(refused.value)
         who = f"process {heir}" if Path("/proc").exists() else "a process"
         assert f" is being written by {who}, left behind by bot.py (process {bot.pid} on " in said
-        assert " UTC, which has ended; stop that first, or take over from it" in said
+        assert " UTC, which has ended; stop that first (`trueup stop`), or take over" in said
         with sqlite_place.open(take_over=True) as again:
             assert again.append([order(1)]) == 1
+
+
+# A child that never runs: as one does for a while that was forked on a busy machine.
+REOPENED = """
+    import ctypes
+    def fork_one_that_never_lets_go():
+        child = ctypes.PyDLL(None).fork()
+        if not child:
+            ctypes.CDLL(None).pause()
+        return child
+    children = []
+    for number in (1, 2):
+        kept = journal()
+        children.append(fork_one_that_never_lets_go())
+        say(kept.append(orders(number)))
+        kept.close()
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+"""
+
+
+def test_a_journal_opens_again_while_a_child_has_a_copy_of_its_closed_lock(
+    place: Place, tmp_path: Path
+) -> None:
+    with program(OPEN + dedent(REOPENED), place.url, cwd=tmp_path) as bot:
+        assert bot.lines() == ["1", "2"]
+
+
+# Python does not notice this fork, so nothing is released in the child before the child closes.
+CLOSED_BY_THE_CHILD = """
+    import ctypes
+    kept = journal()
+    child = ctypes.PyDLL(None).fork()
+    if not child:
+        refusal(kept.close)
+        os._exit(0)
+    say(wait(child))
+    signal.pause()
+"""
+
+
+def test_a_child_that_closes_its_copy_releases_nothing_of_its_parents(
+    sqlite_place: SqlitePlace, tmp_path: Path
+) -> None:
+    code = OPEN + dedent(CLOSED_BY_THE_CHILD)
+    with program(code, sqlite_place.url, cwd=tmp_path) as bot:
+        assert bot.line() == "0"
+        with pytest.raises(JournalConflict):
+            sqlite_place.open()
 
 
 def test_who_has_the_journal_open_already_in_this_process_is_told_so(place: Place) -> None:

@@ -85,7 +85,7 @@ def test_reader_without_a_name_takes_the_only_stream(place: Place) -> None:
     with place.reader(None) as reader:
         assert reader.stream == STREAM
     place.open("other").close()
-    with pytest.raises(JournalError, match=r"which stream .*'account-1234', 'other'"):
+    with pytest.raises(JournalError, match=r"^Say which stream of .*'account-1234', 'other'"):
         place.reader(None)
 
 

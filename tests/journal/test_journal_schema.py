@@ -131,6 +131,14 @@ def test_journal_of_a_newer_release_is_refused_and_left_alone(own_place: Place) 
     assert own_place.sql("SELECT * FROM journal_writers") == before
 
 
+def test_journal_without_a_revision_is_refused_in_words(own_place: Place) -> None:
+    own_place.open().close()
+    own_place.sql("DELETE FROM journal_revision")
+    for attempt in (own_place.open, own_place.reader):
+        with pytest.raises(JournalError):
+            attempt()
+
+
 def test_reader_of_a_database_without_a_journal_is_refused(empty_url: str, tmp_path: Path) -> None:
     (tmp_path / "one.db").touch()
     with pytest.raises(JournalError, match="There is no journal"):

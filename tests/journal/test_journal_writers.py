@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import ExitStack
 
 import pytest
@@ -23,8 +24,13 @@ def test_second_process_is_refused_with_who_holds_it_and_since_when(place: Place
     assert STREAM in text
 
 
-def test_second_writer_in_the_same_process_is_refused(place: Place) -> None:
-    with place.open(), pytest.raises(JournalConflict):
+def test_second_writer_in_the_same_process_is_refused(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer without a name is called after its program."""
+    monkeypatch.setattr(sys, "argv", ["bots/trend.py", "--live"])
+    named = r"written by trend\.py \(process \d+ on .*which is this process"
+    with place.open(), pytest.raises(JournalConflict, match=named):
         place.open()
 
 

@@ -74,7 +74,8 @@ def state_of(book: Book) -> dict[str, Any]:
     """What a checkpoint would keep of a book, without what that release did not keep yet."""
     state: dict[str, Any] = json.loads(saved(book))
     for _, tombstone in state["closed"]:
-        del tombstone["explained_units"]
+        del tombstone["explained_units"], tombstone["owner"]
+    del state["realised_by"]
     return state
 
 

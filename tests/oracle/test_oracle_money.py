@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.oracle.histories import LOGIN, SEC, History, opened
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.lab.facts import facts
@@ -104,6 +106,16 @@ def test_a_deal_that_was_struck_out_may_be_counted_or_not_and_no_other_money() -
     assert ended(struck(), (100, -569)) != []
 
 
+def test_a_deal_that_was_struck_out_may_be_counted_as_it_was_before_it_was_amended() -> None:
+    """Seed 9049420."""
+    sums = {-570: True, -555: True, -500: True, -515: False, -625: False}
+    for counted, is_right in sums.items():
+        history = deal(stopped(), 3_000, 100, order=600, result_units=-55)
+        deal(history, 3_000, 100, order=600, result_units=-70)
+        history.tell(facts.DealStruck, login=LOGIN, ticket=3_000, identifier=100, result_units=-70)
+        assert (ended(history, (100, counted)) == []) is is_right, counted
+
+
 def adopted(history: History, result_units: int = -60) -> History:
     """Let somebody open a position under our number, at a cost, and the book adopt it."""
     history = deal(history, 3_000, 700, units=10_000_000, buys=True, result_units=result_units)
@@ -120,15 +132,32 @@ def test_an_adopted_position_adds_nothing_or_all_until_it_has_a_new_deal_and_the
     assert ended(history, (100, -500), (700, -55)) == []
 
 
-def explained(seconds: int) -> list[str]:
-    """What is said of an exit that is told so many seconds after a deal of it was amended."""
+def explained(seconds: int, *results: int) -> list[str]:
+    """What is said of an exit that is told so many seconds after its deal was amended last."""
     history = opened().stopped()
-    history.deal(2_100, 600, closes=100, result_units=-570)
+    for result_units in (*results, -570):
+        history.deal(2_100, 600, closes=100, result_units=result_units)
     history.now_ns += (seconds - 1) * SEC
     return [said for number, said in history.closed().judged() if number == 7]
 
 
 def test_what_the_broker_amends_while_a_look_is_under_way_the_next_one_shows() -> None:
     assert explained(1) == []
+    # Also where a deal was amended twice since, or an exit was cancelled.
+    assert explained(1, -550) == []
     (said,) = explained(12)
     assert "realised" in said
+
+
+@pytest.mark.parametrize(("seconds", "is_wrong"), [(1, False), (12, True)])
+def test_an_exit_that_is_cancelled_while_a_look_is_under_way_is_told_by_the_next_one(
+    seconds: int, *, is_wrong: bool
+) -> None:
+    """Seed 9041135."""
+    history = opened().stopped()
+    fields: dict[str, Any] = {"login": LOGIN, "ticket": 2_100, "order": 600, "identifier": 100}
+    fields |= {"symbol": "EURUSD", "buys": False, "units": 0, "price": 1.1, "entry": 1}
+    history.tell(facts.DealBooked, **fields, reason=4, result_units=-500)
+    history.now_ns += (seconds - 1) * SEC
+    said = [said for number, said in history.closed().judged() if number == 7]
+    assert bool(said) is is_wrong

@@ -54,6 +54,30 @@ def test_a_reading_that_was_not_true_is_wrongly_believed(served: dict[str, Any],
     assert word in said
 
 
+@pytest.mark.parametrize(("is_heard", "is_wrong"), [(True, True), (False, False)])
+def test_an_outage_that_only_a_lost_reply_told_of_is_not_known(
+    *, is_heard: bool, is_wrong: bool
+) -> None:
+    """Seed 9046959: the network was cut, and the terminal lost its trade server meanwhile."""
+    history = bound()
+    if is_heard:
+        read(history, 2, says_connected=False, outages=1)
+    else:
+        facts_of = {"login": LOGIN, "rows": ROWS, "digest": "d", "server_time_msc": 2_000}
+        history.tell(
+            facts.Served, reading=("A1", "g1", 2), says_connected=False, outages=1, **facts_of
+        )
+    read(history, 3, catches_up=True, outages=1)
+    assert bool(believed(history, 3)) is is_wrong
+
+
+def test_an_old_list_that_no_figure_contradicts_may_be_believed() -> None:
+    """It is as long as the true list, and comes to the account's own result."""
+    other = ((101, 0.1),)
+    assert believed(read(bound(), 2, rows=other, fits=True), 2) == []
+    assert believed(read(bound(), 2, rows=other), 2) != []
+
+
 @pytest.mark.parametrize("first", [{"says_connected": False}, {"epoch": "g0"}, {"outages": 0}])
 def test_what_was_listed_while_the_terminal_was_away_confirms_nothing(
     first: dict[str, Any],
@@ -112,6 +136,8 @@ def test_nothing_may_be_opened_while_a_trade_is_in_doubt() -> None:
 
     assert told(doubt(), may_open=True) != []
     assert told(doubt(kind="modify", position=100), may_open=True) == []
+    assert told(doubt(), may_open=True, symbol="EURUSD") != []
+    assert told(doubt(), may_open=True, symbol="GBPUSD") == []
 
 
 def test_an_age_counts_from_when_the_terminal_was_truly_read() -> None:
@@ -121,12 +147,14 @@ def test_an_age_counts_from_when_the_terminal_was_truly_read() -> None:
     assert told(history, current=True, max_age_ns=9 * SEC)[1:] == []
 
 
-def flat_after(*between: int, kind: str = "SUSPENDED_LONG") -> list[str]:
+def flat_after(
+    *between: int, kind: str = "SUSPENDED_LONG", history: History | None = None
+) -> list[str]:
     """Let our order close a position that the broker opens again, and call the book flat.
 
     A fault strikes after the close, and looks follow after these seconds.
     """
-    history = opened().intent("O2", position=100, side="sell")
+    history = (history or opened()).intent("O2", position=100, side="sell")
     sold: dict[str, Any] = {"symbol": "EURUSD", "side": "sell", "volume": 0.1, "price": 1.1}
     history.row("OrderFilled", order_id="O2", ticket=100, **sold)
     history.tell(facts.Faulted, kind=kind, what="the machine sleeps")
@@ -141,6 +169,31 @@ def test_a_bot_that_slept_has_its_time_for_the_list_to_follow_awake() -> None:
     assert flat_after(120, kind="PARTITION") != []
     # Once awake, the bot has no more time than any other.
     assert flat_after(120, 20) != []
+
+
+def test_a_sleep_after_the_close_counts_also_when_no_look_came_after_the_sleep_before() -> None:
+    """Seed 9057456: the machine slept, the bot closed its position, and the machine slept again."""
+    history = opened()
+    assert flat_after(history=history) == []
+    history.now_ns += 8 * SEC
+    assert flat_after(120, history=history) == []
+    history.now_ns += 20 * SEC
+    history.synced(asked_ns=history.now_ns)
+    assert told(history, flat=True, current=True) != []
+
+
+@pytest.mark.parametrize(("rows", "is_wrong"), [(ROWS, True), ((), False)])
+def test_a_bot_is_flat_by_a_list_that_has_nothing_at_all(
+    rows: tuple[tuple[int, float], ...], *, is_wrong: bool
+) -> None:
+    """Seed 9044022: the terminal had lost its link unnoticed, and what was missing was filled."""
+    history = bound()
+    history.tell(facts.PositionShown, login=LOGIN, position=held())
+    history.now_ns += 120 * SEC
+    read(history, 2, rows=rows)
+    history.synced(asked_ns=history.now_ns - SEC, reading=("A1", "g1", 2), rows=rows)
+    said = [one for one in told(history, flat=True, current=True) if "flat" in one]
+    assert bool(said) is is_wrong
 
 
 def shown(history: History, sl: float, tp: float) -> History:
@@ -191,6 +244,48 @@ def test_stops_of_a_position_that_a_stop_closed_unseen_are_those_of_the_next_one
 @pytest.mark.parametrize("other", [{"netting": False}, {"is_known": True}, {"symbol": "GBPUSD"}])
 def test_stops_of_another_position_are_wrongly_set(other: dict[str, Any]) -> None:
     assert any("none meant that" in said for said in stops_after_a_stop(**other))
+
+
+@pytest.mark.parametrize(("named", "is_known"), [(200, True), (201, True), (202, False)])
+def test_on_a_netting_account_a_position_may_be_named_by_any_fill_of_ours_that_turned_it(
+    named: int, is_known: bool
+) -> None:
+    """A pending order opened the position unseen, and the bot knows it by its first own fill."""
+    history = History().start().synced()
+    for ticket, token in ((200, "tbcdefghi"), (201, "tcdefghij")):
+        order_id = f"O{ticket}"
+        history.intent(order_id, side="buy", token=token).send(order_id).execute(ticket, token)
+        history.filled(order_id, ticket)
+        turned = held(100, ticket=ticket)
+        history.tell(facts.PositionShown, login=LOGIN, position=turned)
+    history.intent("O9", kind="modify", position=named, sl=1.0, tp=1.2)
+    turned = held(100, ticket=201, sl=1.0, tp=1.2)
+    history.tell(facts.PositionShown, login=LOGIN, position=turned)
+    history.requested(0, "", action=6, position=201, sl=1.0, tp=1.2)
+    said = history.judged(scope=msgspec.structs.replace(SCOPE, netting=True))
+    assert any("none meant that" in one for _, one in said) is not is_known
+
+
+@pytest.mark.parametrize(("symbol", "is_known"), [("EURUSD", True), ("GBPUSD", False)])
+def test_on_a_netting_account_a_position_may_be_named_by_our_fill_that_closed_the_one_before(
+    symbol: str, *, is_known: bool
+) -> None:
+    """Seed 9048338: the book did not have the position that our fill closed."""
+    history = History().start().synced()
+    history.tell(facts.PositionShown, login=LOGIN, position=held(100))
+    for ticket, token in ((200, "tbcdefghi"), (201, "tcdefghij")):
+        order_id = f"O{ticket}"
+        history.intent(order_id, side="sell", token=token).send(order_id)
+        history.requested(ticket, token, buys=False)
+        history.deal(3_000 + ticket, ticket, closes=100 if ticket == 200 else 201)
+        history.filled(order_id, ticket, side="sell")
+    history.tell(facts.PositionLeft, login=LOGIN, identifier=100)
+    history.intent("O9", kind="modify", position=200, sl=1.0, tp=1.2)
+    opened_next = held(201, sl=1.0, tp=1.2, symbol=symbol)
+    history.tell(facts.PositionShown, login=LOGIN, position=opened_next)
+    history.requested(0, "", action=6, position=201, sl=1.0, tp=1.2)
+    said = history.judged(scope=msgspec.structs.replace(SCOPE, netting=True))
+    assert any("none meant that" in one for _, one in said) is not is_known
 
 
 def fill(price: float) -> list[str]:

@@ -20,15 +20,15 @@ from trueup.lab.oracle import Judge
 from trueup.lab.report.folding import BookFold
 from trueup.lab.system.recorder import Recorder
 from trueup.lab.system.views import book_seen
-from trueup.lab.world.world import DONE, SEES_LATE_NS
+from trueup.lab.world.world import DONE, GRACE_SEC, SEES_LATE_NS
 from trueup.sim.broker.broker import Broker
 from trueup.sim.market.records import BUYING_TYPES, Outcome, Refusal
 from trueup.sim.market.structs import TradeRequest
 from trueup.sim.market.symbols import AccountSetup
 from trueup.sim.terminal.person import make_request
 
-OURS = Policy(symbols=frozenset({"EURUSD"}), magics=frozenset({7}), adopt=Adopt.OURS)
-EVERYTHING = Policy(symbols=frozenset({"EURUSD"}))
+EVERYTHING = Policy(symbols=frozenset({"EURUSD"}), grace_period_ms=GRACE_SEC * 1_000)
+OURS = msgspec.structs.replace(EVERYTHING, magics=frozenset({7}), adopt=Adopt.OURS)
 
 
 class TellingJournal(MemoryJournal):

@@ -60,6 +60,30 @@ def test_a_late_list_does_not_bring_back_what_our_own_order_closed(
     assert bool(said) is is_wrong
 
 
+@pytest.mark.parametrize(("after_sec", "is_wrong"), [(2, False), (-2, True)])
+def test_what_the_broker_gave_back_after_our_own_close_is_rightly_taken_in(
+    after_sec: int, *, is_wrong: bool
+) -> None:
+    """Seed 9034219: somebody closed it again before the journal had it."""
+    history = History().start()
+
+    def cancel_a_deal() -> None:
+        deal: dict[str, Any] = {"login": LOGIN, "ticket": 950, "order": 101, "identifier": 100}
+        deal |= {"symbol": "EURUSD", "buys": False, "price": 1.1, "entry": 1, "reason": 3}
+        for units in (LOT, 0):
+            history.tell(facts.DealBooked, **deal, units=units, result_units=0)
+
+    if after_sec < 0:
+        cancel_a_deal()
+    closed_by_us(history)
+    if after_sec > 0:
+        cancel_a_deal()
+    history.row("PositionAdopted", position=row(100))
+    history.synced(asked_ns=history.now_ns)
+    said = [text for _, text in judged(history) if "its own order had closed" in text]
+    assert bool(said) is is_wrong
+
+
 def test_what_came_and_went_is_told_as_both_and_brings_nothing_back() -> None:
     history = closed_by_us(History().start())
     history.row("PositionAdopted", position=row(100))

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.support.order_world import GRACE_SEC, OrderWorld
+from tests.support.order_world import OrderWorld
 from trueup.core.account.trust import Reason, Unknown
 from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.book.order import Order
 from trueup.core.gateway_record import RequestState, RequestStatus
 from trueup.core.holds import HoldKind
+from trueup.core.policy import GRACE_SEC, Policy
 from trueup.gateway.desk.desk import Desk
 from trueup.gateway.record.store import RequestStore
 from trueup.gateway.terminal import mt5_constants as mt5
@@ -318,14 +319,16 @@ def test_an_order_sent_before_the_record_was_known_is_settled_as_without_one(
 # The gateway itself does not know, or keeps no record.
 
 
-def test_while_the_gateway_itself_does_not_know_the_broker_is_looked_at(
-    world: RecordWorld,
-) -> None:
+def test_while_the_gateway_itself_does_not_know_the_broker_is_looked_at(tmp_path: Path) -> None:
+    # With the usual wait the gateway may know first.
+    hasty = Policy(symbols=frozenset({"EURUSD"}), grace_period_ms=10_000)
+    world = RecordWorld(tmp_path, policy=hasty)
     world.terminal.faults.next_send(AnswerLost(executed=False, pipe_breaks=False))
     intent = submit_lost(world)
     world.sync(1)
     assert world.status(intent) == "IN_DOUBT"
-    world.wait_out()
+    for after_sec in (1, 10, 5):
+        world.sync(after_sec)
     assert world.status(intent) == "CANCELED"
 
 

@@ -199,6 +199,42 @@ def test_reading_goes_on_and_orders_come_back_when_the_journal_takes_events_agai
     assert world.agrees()
 
 
+def lines(caplog: pytest.LogCaptureFixture, part: str) -> list[str]:
+    return [row.getMessage() for row in caplog.records if row.getMessage().startswith(part)]
+
+
+def test_the_log_says_once_what_is_at_risk_and_what_to_do_and_never_that_both_agree(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    journal = RefusingJournal()
+    world = OrderWorld(journal=journal)
+    world.sync()
+    caplog.clear()
+    remedy = "make room on the disk of bot.db"
+    journal.refuse = JournalError("bot.db: the disk is full.", remedy=remedy)
+    for _ in range(3):
+        with pytest.raises(JournalError):
+            world.pm.submit("buy", 0.1)
+        world.sync()
+    assert lines(caplog, "[JOURNAL]") == [
+        "[JOURNAL] bot.db: the disk is full. To do: make room on the disk of bot.db. Until the "
+        "journal takes events again, the strategy can neither open nor close: close what cannot "
+        "wait by `trueup close TICKET`, or by hand in the terminal."
+    ]
+    assert lines(caplog, "[SYNC] State Reconciled") == []
+    assert len(lines(caplog, "[SYNC] The broker was read; the journal still takes nothing")) == 3
+    assert world.pm.journal_remedy == remedy
+    caplog.clear()
+    journal.refuse = None
+    world.sync()
+    assert lines(caplog, "[JOURNAL]") == [
+        "[JOURNAL] The journal takes events again, so orders can be sent again"
+    ]
+    assert len(lines(caplog, "[SYNC] State Reconciled")) == 1
+    assert (world.pm.journal_trouble, world.pm.journal_remedy) == ("", "")
+
+
 @pytest.mark.parametrize("is_executed", [True, False])
 def test_an_answer_that_cannot_be_recorded_is_no_answer_lost(is_executed: bool) -> None:
     """Between the sending and the outcome the disk fills up: the broker has it all the same."""
@@ -400,7 +436,7 @@ def test_orders_without_a_key_are_each_their_own() -> None:
         ({"why": None}, "why=None"),
         ({"why": b"x"}, "why=b'x'"),
         ({"key": "\ud800"}, "key="),
-        ({"stop_loss": 1.09}, "An order has no stop_loss: give limit, stop, sl"),
+        ({"stop_loss": 1.09}, "An order has no stop_loss: give limit, stop, stoplimit, sl"),
     ],
 )
 def test_what_cannot_be_is_named_and_changes_nothing(wish: dict[str, Any], said: str) -> None:

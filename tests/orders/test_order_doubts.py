@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from tests.support.desk_world import BUY, HEDGING, NETTING, SELL
-from tests.support.order_world import GRACE_SEC, OrderWorld
+from tests.support.order_world import OrderWorld
 from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.book.strategies import StrategyRow, strategy_rows
 from trueup.core.holds import HoldKind
 from trueup.core.model import OrderType
-from trueup.core.policy import Adopt, Policy
+from trueup.core.policy import GRACE_SEC, Adopt, Policy
 from trueup.core.retcodes import LAST_ERRORS, RETCODES, Effect
 from trueup.errors import Refused
 from trueup.gateway.reading.snapshots import Snapshots
@@ -425,12 +425,12 @@ def test_a_pending_order_that_was_there_before_is_not_the_lost_one(comment: str)
 @pytest.mark.parametrize("comment", REWRITTEN)
 def test_an_order_that_the_broker_works_on_for_long_is_not_given_up(comment: str) -> None:
     world = OrderWorld(**COMMENTS[comment])
-    world.terminal.faults.next_send(PlacedLater(60_000))
+    world.terminal.faults.next_send(PlacedLater(4 * GRACE_SEC * 1_000))
     intent = world.pm.submit("buy", 0.1, magic=7)
     settle(world, rounds=6)
     assert world.status(intent) == "IN_DOUBT"
     assert "still works on it" in world.hold(HoldKind.DOUBT).reason
-    world.sync(60)
+    world.sync(4 * GRACE_SEC)
     assert world.status(intent) == "FILLED"
     world.sync()
     assert world.agrees()

@@ -110,7 +110,10 @@ def test_a_datetime_waits_for_the_servers_clock_and_seconds_do_not() -> None:
         ({"deviation": 2.5}, "deviation=2.5 is not valid"),
         ({"filling": "fok"}, "filling='fok' is not valid: give FOK or IOC or RETURN or BOC."),
         ({"expires": "day"}, "expires is only for a pending order: give limit or stop too."),
-        ({"limit": 1.05, "expires": "tomorrow"}, "expires='tomorrow' is not valid: give 'day', "),
+        (
+            {"limit": 1.05, "expires": "tomorrow"},
+            "expires='tomorrow' is not valid: give 'gtc', 'day', ",
+        ),
         ({"limit": 1.05, "expires": NAIVE}, "a datetime with a time zone"),
         ({"limit": 1.05, "expires": 2**31}, "expires=2147483648 is not valid"),
         ({"comment": 7}, "comment=7 is not valid"),

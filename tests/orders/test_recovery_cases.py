@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from tests.support.desk_world import BUY, NETTING
-from tests.support.order_world import GRACE_SEC, Died, OrderWorld
+from tests.support.order_world import Died, OrderWorld
 from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.holds import HoldKind
+from trueup.core.policy import GRACE_SEC
 from trueup.core.recovery import BrokerShows, JournalSays, decide
 from trueup.errors import Refused
 from trueup.gateway.terminal import mt5_constants as mt5
@@ -124,7 +125,11 @@ def test_case_f_waits_while_it_may_still_be_working() -> None:
     assert "case F: it may still be working" in world.hold(HoldKind.DOUBT).reason
 
 
-def test_case_g_abandons_what_a_settled_history_does_not_have() -> None:
+def test_case_g_abandons_what_a_settled_history_does_not_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A gateway's record waits as long as the bot, and may be the first to say so.
+    monkeypatch.setattr(OrderWorld, "keeps_record", False)
     world = OrderWorld()
     world.terminal.faults.next_send(NEVER)
     intent = world.pm.submit("buy", 0.1)
@@ -195,8 +200,11 @@ def test_case_i_is_seen_on_a_netting_account_that_holds_something_already() -> N
     assert world.reconciler.holds == ()
 
 
-def test_an_order_given_up_that_is_filled_later_is_case_i_with_what_was_known() -> None:
+def test_an_order_given_up_that_is_filled_later_is_case_i_with_what_was_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The grace period was too short for this broker: nobody may go on as if nothing were."""
+    monkeypatch.setattr(OrderWorld, "keeps_record", False)
     world = OrderWorld()
     world.terminal.faults.next_send(Answered(mt5.TRADE_RETCODE_TIMEOUT))
     intent = world.pm.submit("buy", 0.1)

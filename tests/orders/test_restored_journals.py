@@ -18,7 +18,6 @@ import pytest
 from tests.cli.bot_world import FACTS, Idle
 from tests.support.desk_world import HEDGING, NETTING, DeskLink
 from tests.support.order_world import Died, OrderWorld
-from trueup.cli.paper.screen import picture
 from trueup.core.book import fills as filling
 from trueup.core.book.events import Event, LossAccepted, LossFound
 from trueup.core.book.order import Order
@@ -29,16 +28,15 @@ from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.gateway.desk.desk import Desk
 from trueup.gateway.record.store import RequestStore
 from trueup.journal import MemoryJournal
-from trueup.observe.journal_status_text import write_journal_status
-from trueup.observe.live import Level
 from trueup.observe.plan_text import write_plan
-from trueup.observe.status_text import BotStatus
+from trueup.observe.status.status import State, Status
+from trueup.observe.status_text import write_status
 from trueup.runtime.bot.crash_points import CrashPoint
 from trueup.runtime.bot.portfolio import PortfolioManager
-from trueup.runtime.control.commands import BotCommands
+from trueup.runtime.control.commands.bot_commands import BotCommands
+from trueup.runtime.control.commands.status import StatusSource
 from trueup.runtime.control.last_known import last_known
-from trueup.runtime.control.status import status_of
-from trueup.runtime.doctor.book import JournalCheck
+from trueup.runtime.doctor.journal import JournalCheck
 from trueup.runtime.sync.reconciler import StateReconciler
 from trueup.runtime.trading.loop import TradingLoop
 from trueup.runtime.trading.prices import GatewayPrices
@@ -57,7 +55,8 @@ class BackupWorld(OrderWorld):
         self.folder, self.file = folder, folder / "bot.db"
         self.record_file = folder / "requests.db"
         self._store: RequestStore | None = None
-        super().__init__(account, journal=self.file, **more)
+        more.setdefault("journal", self.file)
+        super().__init__(account, **more)
 
     def restart_gateway(self) -> None:
         if self._store is not None:
@@ -591,27 +590,28 @@ def test_it_is_said_wherever_somebody_looks(world: BackupWorld) -> None:
     assert "4 orders enter the book in doubt" in plan
     world.sync()
     world.sync()
-    loop = TradingLoop(world.pm, world.reconciler, Idle(), GatewayPrices(world.gateway, "EURUSD"))
+    loop = TradingLoop(
+        world.pm, world.reconciler, Idle(), {"EURUSD": GatewayPrices(world.gateway, "EURUSD")}
+    )
     loop.last_result = world.sync()
-    status: BotStatus = status_of(loop, FACTS)
+    status: Status = StatusSource(loop, FACTS).status()
     name = world.hold(HoldKind.LOSS).id
     assert any(OURS in need and f"trueup approve {name}" in need for need in status.needs)
+    assert status.state is State.NEEDS_PERSON
+    assert status.sentence.startswith("The journal lacks events that were in it before")
     assert OURS in status.entries_refused
-    assert [row.id for row in status.holds] == [name]
-    seen = picture(loop, "", "")
-    assert seen.level is Level.WAIT
-    assert OURS in seen.health
-    assert seen.foot.startswith(f"Waits for `trueup approve {name}`. ")
+    assert [row.id for row in status.to_decide] == [name]
+    assert OURS in status.to_decide[0].what
     # A second shell says yes.
     control = BotCommands(loop, world.another_bot(journal=MemoryJournal())[2], FACTS)
     said = json.loads(control.handle(json.dumps({"command": "approve", "id": name}).encode()))
     assert (said["ok"], said["kind"]) == (True, "loss")
     # And with the bot dead, by the journal.
     world.stop()
-    dead = last_known(world.file, None)
-    assert [row.id for row in dead.holds] == [name]
-    assert f"trueup approve {name}" in " ".join(write_journal_status(dead).split())
-    row = JournalCheck(world.file, None, []).row()
+    dead = last_known(world.file, None, world.clock.now_ns())
+    assert [row.id for row in dead.to_decide] == [name]
+    assert f"trueup approve {name}" in " ".join(write_status(dead).split())
+    row, _ = JournalCheck(world.file, None, []).rows()
     assert OURS in row.found
     world.start_bot()
 

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from tests.support.desk_world import BUY, HEDGING, NETTING, SELL
-from tests.support.order_world import GRACE_SEC, OrderWorld
+from tests.support.order_world import OrderWorld
 from trueup.core.book.order import Order
 from trueup.core.holds import HoldKind
+from trueup.core.policy import GRACE_SEC
 from trueup.core.tokens import begins, is_token, token_of
 from trueup.gateway.terminal import mt5_constants as mt5
-from trueup.runtime.bot.order_desk import OrderDesk
+from trueup.runtime.bot.broker_side import BrokerSide
 from trueup.sim.market.symbols import AccountSetup
 from trueup.sim.terminal.person import Person
 from trueup.sim.terminal.terminal_faults import AnswerLost
@@ -226,8 +227,8 @@ def test_where_nobody_knew_the_clock_of_then_an_hour_s_older_order_may_be_ours(
 ) -> None:
     """It is a person's to say; before that hour, no change of the clock explains it."""
     # As in a journal of an earlier release: an entry waits for a reading, which tells the clock.
-    monkeypatch.setattr(OrderDesk, "_server_time_msc", lambda *_: 0)
-    monkeypatch.setattr(OrderDesk, "_time_offset_sec", lambda _: None)
+    monkeypatch.setattr(BrokerSide, "server_time_msc", 0)
+    monkeypatch.setattr(BrokerSide, "time_offset_sec", None)
     world = OrderWorld(comment_replaced_by="")
     answered(world)
     ticket = came_and_went(world, ago_sec)

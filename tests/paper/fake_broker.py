@@ -22,6 +22,7 @@ class Broker:
         self.rows: dict[int, dict[str, Any]] = {}
         self.sent: list[dict[str, Any]] = []
         self.offline = False
+        self.refusal = ""
         self.tick: Tick | Unknown | None = Tick("EURUSD", 1.1, 1.1001, 1)
 
     def get_positions(self) -> dict[str, Any]:
@@ -32,6 +33,8 @@ class Broker:
     def send_order(self, order: Mapping[str, Any]) -> dict[str, Any]:
         self.sent.append(dict(order))
         ticket = 100 + len(self.sent)
+        if self.refusal:
+            return {"order_id": order["order_id"], "status": "REJECTED", "error": self.refusal}
         if order["position"]:
             del self.rows[order["position"]]
         else:
@@ -83,7 +86,7 @@ class World:
         self.reconciler = StateReconciler(self.pm, self.broker, interval_sec)
         self.strategy = Says(*signals)
         prices = GatewayPrices(self.broker, "EURUSD")
-        self.loop = TradingLoop(self.pm, self.reconciler, self.strategy, prices)
+        self.loop = TradingLoop(self.pm, self.reconciler, self.strategy, {"EURUSD": prices})
         self.moment = 0
 
     def step(self, turns: int = 1) -> None:

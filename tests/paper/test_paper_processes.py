@@ -19,6 +19,7 @@ import pytest
 from scripts.support import GuideGateway, listing, row
 from tests.gateway.test_service import Served
 from tests.paper.deadline import ROOT, wait_for
+from tests.support.locks import modules_for_tests_only
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.runtime.time.clock import SystemClock
 from trueup.sim.market.symbols import AccountSetup
@@ -188,6 +189,20 @@ def test_a_killed_strategy_finds_its_position_again_and_notices_what_a_person_do
     assert second.child.poll() is None
 
 
+def test_paper_trades_with_nothing_but_the_lock_for_running(shell: Shell) -> None:
+    hidden = modules_for_tests_only()
+    assert {"numpy", "psycopg", "pytest"} <= hidden
+    (shell.folder / "sitecustomize.py").write_text(
+        f"import sys\nsys.modules.update(dict.fromkeys({sorted(hidden)}))\n", encoding="utf-8"
+    )
+    shell.environment["PYTHONPATH"] += os.pathsep + str(shell.folder)
+    asked = [sys.executable, "-c", "import numpy"]
+    assert subprocess.run(asked, env=shell.environment, capture_output=True, check=False).returncode
+    paper = start_paper(shell, "paper.log")
+    ticket = paper.ticket()
+    assert str(ticket) in shell.run("trade", "list").stdout
+
+
 def test_a_terminal_that_dies_and_comes_back_is_waited_for(shell: Shell) -> None:
     terminal = shell.start("terminal.log", "terminal", "--speed", "600")
     terminal.wait_for("[TERMINAL] Simulated terminal")
@@ -258,7 +273,8 @@ def test_with_a_gateway_given_it_trades_there_and_starts_nothing(shell: Shell) -
     assert "[FILL] CONFIRMED" in done.stdout, done
     done = shell.run(*arguments, "--gateway", endpoint)
     assert "[RECOVERY] Zombie position recovered" in done.stdout, done
-    assert list((shell.folder / "here").iterdir()) == []
+    # The state file is gone, and a note says when the bot ended.
+    assert [path.name for path in (shell.folder / "here").iterdir()] == ["ended-bot.json"]
 
 
 def test_a_gateway_of_the_guide_s_kind_is_traded_with_by_local_prices(shell: Shell) -> None:
@@ -298,10 +314,10 @@ def test_without_a_terminal_the_command_says_how_to_start_one(shell: Shell) -> N
     )
 
 
-def test_a_bad_setting_is_one_sentence_and_exit_code_2(shell: Shell) -> None:
+def test_a_bad_setting_is_one_sentence_and_exit_code_64(shell: Shell) -> None:
     (shell.folder / ".env").write_text("GTW_PORT=abc\n", encoding="utf-8")
     done = shell.run("paper")
-    assert done.returncode == 2
+    assert done.returncode == 64
     assert done.stderr.startswith("GTW_PORT='abc' is not valid: give a whole number")
 
 
@@ -350,7 +366,7 @@ def test_a_killed_bot_without_a_journal_knows_its_own_position_by_its_magic_numb
     second = start_paper(shell, "second.log", *options)
     second.wait_for(f"[RECOVERY] Zombie position recovered: Ticket {ticket}, LONG 0.02L")
     (status,) = msgspec.json.decode(shell.run("status", "--json").stdout)["bots"]
-    assert [row["ticket"] for row in status["positions"]] == [ticket]
+    assert [row["ticket"] for row in status["books"] if row["ours"]] == [ticket]
     assert by_hand not in second.text() or adopt == "ask"
     # It is long by what it knows, so that it buys no second time.
     second.wait_for("[RISK] BLOCKED: BUY while LONG 0.02L")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.protocol.ticks import Tick
 from trueup.runtime.time.clock import ManualClock
-from trueup.sim.process import whereabouts
+from trueup.sim.process import fault_desk, whereabouts
 from trueup.sim.process.process import TerminalOptions, TerminalProcess
 from trueup.sim.process.whereabouts import Whereabouts, ask, find_terminal, read_state, write_state
+from trueup.sim.terminal.terminal import SimulatedTerminal
 
 # Stands for the ticket that is open.
 HELD = 1
@@ -132,6 +133,45 @@ def test_a_position_that_the_broker_does_not_close_is_named_and_the_others_are_c
             f"Closed 2 of 3 positions. Ticket {tickets[1]} was not closed. The broker refused: "
         )
         assert [row["ticket"] for row in tell(process, "list")["positions"]] == [tickets[1]]
+
+
+SHOWN: dict[str, Callable[[SimulatedTerminal], object]] = {
+    "no-link": lambda terminal: terminal.view.shows_connected,
+    "other-account": lambda terminal: terminal.current_login,
+    "algo-trading-off": lambda terminal: terminal.algo_trading,
+    "clock-back": lambda terminal: terminal.broker.clock.server_msc() // 3_600_000,
+}
+
+
+@pytest.mark.parametrize("fault", SHOWN)
+def test_a_fault_shows_at_every_terminal_of_the_account_and_ends(fault: str) -> None:
+    with running() as process:
+        process.module.initialize()
+        shown = SHOWN[fault]
+        before = shown(process.module)
+        said = tell(process, "fault", fault=fault)["text"]
+        assert said.endswith(". End it with `trueup terminal --fault none`.")
+        assert shown(process.module) == shown(process.terminal) != before
+        assert tell(process, "fault", fault="none")["text"] == "The terminal has no fault now."
+        assert shown(process.module) == before
+
+
+def test_an_order_without_an_answer_is_executed_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fault_desk, "EXECUTED_AFTER_MS", 1_000)
+    with running() as process, ExecutionGateway("127.0.0.1", process.whereabouts.port) as bot:
+        tell(process, "fault", fault="no-answer")
+        order = {"order_id": "A", "symbol": "EURUSD", "action": "BUY", "volume": 0.1, "price": 1.0}
+        assert bot.send_order(order)["status"] == "UNKNOWN"
+        assert tell(process, "list")["positions"] == []
+        wait_for(lambda: tell(process, "list")["positions"] != [], lambda: "the late execution")
+
+
+def test_a_fault_that_there_is_not_is_named_with_those_that_there_are() -> None:
+    with running() as process:
+        assert tell(process, "fault", fault="fire")["error"] == (
+            "There is no fault 'fire': give one of none, no-link, other-account, "
+            "algo-trading-off, no-answer, clock-back."
+        )
 
 
 def test_on_a_netting_account_there_is_one_position() -> None:

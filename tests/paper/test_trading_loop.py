@@ -44,6 +44,20 @@ def test_a_signal_against_several_tickets_closes_each_in_full_oldest_first() -> 
     assert world.pm.position is None
 
 
+def test_a_close_that_is_not_filled_ends_the_signal() -> None:
+    """The market may be closed, or the outcome in doubt: the rest waits for the next signal."""
+    world = started(-1, -1)
+    world.broker.hold(7, "buy", 0.01)
+    world.broker.hold(8, "buy", 0.02)
+    world.loop.last_result = world.reconciler.sync_positions()
+    world.broker.refusal = "Market closed"
+    world.step()
+    assert [order["position"] for order in world.broker.sent] == [7]
+    world.broker.refusal = ""
+    world.step()
+    assert [order["position"] for order in world.broker.sent] == [7, 7, 8]
+
+
 def test_a_signal_on_the_same_side_is_refused_by_risk() -> None:
     world = started(1, 1)
     world.step(2)
@@ -159,6 +173,16 @@ def test_the_broker_is_listened_to_between_two_turns() -> None:
     world.loop.run(duration_sec=1.0, after_turn=lambda: turns.append(1))
     assert len(turns) == 4
     assert world.reconciler.sync_count >= 15
+
+
+def test_commands_are_answered_while_the_loop_rests() -> None:
+    """A second shell and the page need not wait for the next turn."""
+    world = World()
+    turns: list[int] = []
+    rests: list[int] = []
+    world.loop.run(1.0, lambda: turns.append(1), lambda: rests.append(len(turns)))
+    assert len(turns) == 4
+    assert {rests.count(turn) > 10 for turn in (1, 2, 3, 4)} == {True}
 
 
 def test_run_ends_when_it_is_stopped() -> None:

@@ -23,7 +23,7 @@ from trueup.core import model, scope
 from trueup.core.digest import digest
 from trueup.gateway.client.zmq_hints import ZmqHints
 from trueup.gateway.server.service import Service, ServiceOptions
-from trueup.protocol import hints, history, requests, snapshot
+from trueup.protocol import claims, hints, history, requests, snapshot
 from trueup.protocol.snapshot_rows import lines_of, read_lists
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "wire-protocol.md").read_text(
@@ -57,6 +57,8 @@ TABLES: dict[type[msgspec.Struct], tuple[str, int]] = {
     requests.OrderReply: ("## Orders", 1),
     history.HistoryRequest: ("## HISTORY, page by page", 0),
     history.HistoryReply: ("## HISTORY, page by page", 1),
+    claims.ClaimRequest: ("## CLAIM", 0),
+    claims.ClaimReply: ("## CLAIM", 1),
     hints.Hint: ("## Hints", 0),
     record.RequestStatus: ("#### Request status", 0),
     record.RecordMark: ("#### Record", 0),
@@ -67,8 +69,9 @@ TABLES: dict[type[msgspec.Struct], tuple[str, int]] = {
 }
 ORDER_FIELDS = frozenset(
     {"action", "order_id", "symbol", "volume", "price", "sl", "tp", "position", "order"}
-    | {"magic", "login", "server", "comment", "type", "stream", "journal", "key"}
-    | {"deviation", "type_filling", "type_time", "expiration"}
+    | {"magic", "login", "server", "comment", "type", "stream", "journal", "key", "claim"}
+    | {"deviation", "type_filling", "type_time", "expiration", "foreign", "stoplimit"}
+    | {"with_result", "position_by", "by"}
 )
 
 
@@ -251,7 +254,7 @@ def table(heading: str, number: int) -> dict[str, str]:
 def test_a_table_has_the_fields_of_the_code(struct: type[msgspec.Struct]) -> None:
     wanted = {field.encode_name: _default(field) for field in msgspec.structs.fields(struct)}
     found = table(*TABLES[struct])
-    if struct not in (requests.OrderReply, record.RequestStatus):
+    if struct not in (requests.OrderReply, record.RequestStatus, claims.ClaimReply):
         # Every reply has its status, which has a section of its own.
         wanted.pop("status", None)
     assert found == wanted

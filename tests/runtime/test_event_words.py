@@ -12,6 +12,7 @@ import pytest
 import trueup.lab.oracle
 from tests.support.every_event import CREATED, EVERY
 from trueup.core.book import events
+from trueup.core.book.book import Book
 from trueup.core.book.event_ids import change_id
 from trueup.core.book.fold import FOLD
 from trueup.core.sync.plan import Plan
@@ -30,13 +31,34 @@ ALL = frozenset(get_args(events.AnyEvent))
 NO_CORRECTIONS = {
     events.OrderCreated,
     events.SendStarted,
+    events.OutcomeDelivered,
     events.OrderFilled,
     events.OrderInDoubt,
     events.OrderRejected,
     events.HistoryCompared,
 }
-# A person's word and a comparison change no position: no promise of the oracle is about them.
-NOT_JUDGED = {"HistoryCompared", "LossFound", "LossAccepted"}
+# These change no position and no order: no promise of the oracle is about them.
+NOT_JUDGED = {
+    "HistoryCompared",
+    "LossFound",
+    "LossAccepted",
+    "OutcomeDelivered",
+    "FiguresNoted",
+    "LimitReached",
+    "LimitEnded",
+    "TradingPaused",
+    "TradingResumed",
+    "SyncAsked",
+    "BotStopped",
+    "ProposalMade",
+    "ProposalEnded",
+    "WishRefused",
+    "StreamTakenOver",
+    "StreamClosed",
+    "WatchBegan",
+    "BrokerSeen",
+    "ReadingsLost",
+}
 SAID_IN_A_RESULT = {
     events.PositionAdopted,
     events.PositionClosed,
@@ -87,7 +109,7 @@ def test_a_correction_is_in_audit_log_and_difference_and_an_own_step_in_none(
     event: events.Event, lines: list[str]
 ) -> None:
     trail = AuditTrail()
-    trail.record([event])
+    trail.record([event], Book())
     assert is_own_step(event) is (type(event) in NO_CORRECTIONS)
     if is_own_step(event):
         assert (len(trail), lines, sentence(event)) == (0, [], "")

@@ -23,7 +23,7 @@ from trueup.protocol.orders import decode_outcome, encode_order
 from trueup.runtime.bot.portfolio import PortfolioManager, create_fill_response
 from trueup.runtime.sync.reconciler import StateReconciler
 from trueup.runtime.sync.results import RemotePosition
-from trueup.runtime.trading.strategy_loading import OwnStrategy
+from trueup.runtime.trading.own_strategy import OwnStrategy
 
 # A magic number is no result of a computation, and a float is no magic number.
 MAGIC_KINDS = {k: v for k, v in whole_kinds().items() if "float" not in k}

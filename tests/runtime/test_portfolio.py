@@ -14,6 +14,7 @@ from tests.support import make
 from trueup.core.book.lifecycle import OrderStatus
 from trueup.errors import JournalError
 from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.bot.views import OrderRow
 from trueup.runtime.time.clock import SystemClock
 
 
@@ -203,7 +204,8 @@ def test_the_order_history_is_plain_and_oldest_first() -> None:
         "BUY",
         "FILLED",
     )
-    assert (first["ticket"], first["fill_price"]) == (7, 1.0543)
+    assert (first["ticket"], first["fill_price"], first["filled_volume"]) == (7, 1.0543, 0.02)
+    assert set(first) == set(second) == set(OrderRow.__annotations__)
     assert (second["action"], second["status"]) == ("SELL", "PENDING")
 
 

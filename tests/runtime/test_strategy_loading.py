@@ -12,10 +12,10 @@ import pytest
 
 from trueup.errors import SettingsError, StrategyError
 from trueup.protocol.ticks import Tick
+from trueup.runtime.trading.own_code import own_place
 from trueup.runtime.trading.strategy_loading import (
     GUIDES_MODULES,
     load_strategy,
-    own_place,
     strategy_maker,
 )
 

@@ -145,7 +145,7 @@ WITHOUT_A_TURN = {
     PortfolioManager: {
         *("is_current", "get_local_positions", "get_position_summary", "get_order_history"),
         *("find_order_by_ticket", "ticket_to_close", "next_order_id", "recorded"),
-        *("commit", "find_out", "follow", "entries_refused", "close_journal"),
+        *("commit", "find_out", "follow", "entries_refused", "close_journal", "watch"),
     },
     StateReconciler: {
         *("get_audit_trail", "get_status", "sync_continuous", "note_neighbours"),

@@ -15,15 +15,15 @@ from rich.console import Console
 from tests.cli.bot_world import BotWorld
 from tests.cli.test_status_text import QUIET
 from tests.support.desk_world import COSTLY, DeskLink
-from trueup.cli.paper.screen import picture
 from trueup.cli.terminal.running_terminal import position_lines
 from trueup.core.book.events import AccountBound
 from trueup.core.model import MarginMode
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.journal.memory import MemoryJournal
 from trueup.journal.rows.codec import decode, encode
-from trueup.observe.live import render
+from trueup.observe.live_view.drawing import render
 from trueup.observe.replay_text import write_scene
+from trueup.observe.status.status import Money
 from trueup.observe.status_text import write_status
 from trueup.runtime.doctor.gateway import GatewayVisit
 from trueup.runtime.doctor.line import Target
@@ -127,9 +127,8 @@ def test_status_replay_and_live_view_say_money_of_the_account(account: AccountSe
     scene = replay(journal.records(), "EURUSD", world.broker.clock.now_ns(), 5)
     amounts(write_scene(scene), account)
     console = Console(width=100, record=True, file=io.StringIO())
-    console.print(render(picture(world.loop, "here", ""), 100))
-    (profit,) = re.findall(r"([+-][\d.]+) *$", console.export_text(), re.MULTILINE)
-    assert len(profit.partition(".")[2]) == account.currency_digits
+    console.print(render(world.status(), "", 100))
+    amounts(console.export_text(), account)
 
 
 @ACCOUNTS
@@ -145,8 +144,7 @@ def test_doctor_terminal_and_rebinding_say_money_of_the_account(
     person = PersonDesk(world.broker.terminal, "EURUSD", dict, lambda: None)
     lines = position_lines(json.loads(person.handle(b'{"command":"list"}')))
     assert amounts(lines[0], account)[1] == world.broker.ledger.balance
-    profit = lines[-1].split()[-1]
-    assert len(profit.partition(".")[2]) == account.currency_digits
+    amounts("\n".join(lines), account)
     assert world.look("account")["currency_digits"] == account.currency_digits
 
 
@@ -166,5 +164,5 @@ def test_a_book_that_was_bound_before_the_decimals_were_noted_tells_money_all_th
     event = decode(1, row.kind, older)
     assert isinstance(event, AccountBound)
     assert event.currency_digits is None
-    quiet = msgspec.structs.replace(QUIET, realised=0.0001155, currency="BTC")
+    quiet = msgspec.structs.replace(QUIET, money=Money(realised=0.0001155, currency="BTC"))
     assert "realised 0.0001155 BTC" in write_status(quiet)

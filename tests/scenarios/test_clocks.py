@@ -14,12 +14,12 @@ from tests.support.desk_world import BUY, HEDGING, NETTING, DeskLink, DeskWorld
 from trueup.core.book import events
 from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.holds import HoldKind
-from trueup.core.policy import Policy
+from trueup.core.policy import GRACE_SEC, Policy
 from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.journal import Journal
 from trueup.journal.memory import MemoryJournal
 from trueup.runtime.bot.portfolio import PortfolioManager
-from trueup.runtime.sync.reconciler import StateReconciler, SyncResult
+from trueup.runtime.sync.reconciler import StateReconciler, SyncResult, SyncStatus
 from trueup.runtime.time.clock import ManualClock
 from trueup.sim.market.symbols import AccountSetup
 
@@ -299,8 +299,9 @@ def test_a_grace_period_that_the_machine_slept_through_proves_nothing(
     order_id = in_doubt(world)
     world.sync(0.1)
     gap(world, HOUR)
-    assert statuses(world, order_id, 0.1, 5, 4) == [DOUBT, DOUBT, DOUBT]
-    assert statuses(world, order_id, 2, 6)[-1] is GONE
+    half = GRACE_SEC / 2
+    assert statuses(world, order_id, 0.1, half, half - 1) == [DOUBT, DOUBT, DOUBT]
+    assert statuses(world, order_id, 2, half + 1)[-1] is GONE
 
 
 @SET
@@ -311,8 +312,9 @@ def test_a_grace_period_is_neither_ended_nor_prolonged_by_a_clock_that_is_set(
     order_id = in_doubt(world)
     world.sync(0.1)
     world.own.set_date(seconds)
-    assert statuses(world, order_id, 5, 4) == [DOUBT, DOUBT]
-    assert statuses(world, order_id, 2, 6)[-1] is GONE
+    half = GRACE_SEC / 2
+    assert statuses(world, order_id, half, half - 1) == [DOUBT, DOUBT]
+    assert statuses(world, order_id, 2, half + 1)[-1] is GONE
 
 
 @SET
@@ -344,6 +346,24 @@ def test_the_time_an_order_left_by_the_servers_clock_is_never_later_than_it_was(
     assert told <= started.server_time_msc - offset_ms <= world.clock.now_ns() // 1_000_000
 
 
+def test_the_servers_clock_at_a_sending_is_that_of_a_reading_that_was_not_believed() -> None:
+    """Seed 9016324: it was set back just before, and the order was looked for an hour too late."""
+    world = ApartWorld()
+    opened = world.pm.submit("buy", 0.1)
+    assert opened.ticket is not None
+    world.sync(20)
+    for minutes, status in ((180, SyncStatus.SUCCESS), (120, SyncStatus.DEGRADED)):
+        world.terminal.switches.server_offset_minutes = minutes
+        world.sleep(1)
+        world.quote(1.1)
+        assert world.sync(0).status is status
+    order = world.pm.close(opened.ticket)
+    sent = world.pm.book.orders[order.order_id]
+    now_msc = world.clock.now_ns() // 1_000_000 + 7_200_000
+    assert sent.time_offset_sec == 7_200
+    assert now_msc - 2_000 <= sent.server_time_msc <= now_msc
+
+
 # The plain wire knows waiting too.
 
 
@@ -357,8 +377,9 @@ def test_on_the_plain_wire_a_doubt_lasts_its_grace_period_by_no_wall_clock(
     world.sync(1)
     order_id = world.lose_an_order()
     world.own.set_date(seconds)
-    assert statuses(world, order_id, 3, 3, 3) == [DOUBT] * 3
-    assert statuses(world, order_id, 2, 6, 12, 12)[-1] is GONE
+    third = GRACE_SEC / 3
+    assert statuses(world, order_id, third, third, third - 1) == [DOUBT] * 3
+    assert statuses(world, order_id, 2, *[GRACE_SEC / 2] * 3)[-1] is GONE
 
 
 def test_journal_events_may_be_dated_before_those_that_came_first() -> None:

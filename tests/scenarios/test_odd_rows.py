@@ -19,7 +19,15 @@ from trueup.core.holds import HoldKind
 from trueup.core.model import Snapshot
 from trueup.gateway.desk.desk import Desk
 from trueup.gateway.terminal import mt5_constants as mt5
-from trueup.gateway.terminal.call_wire import Call, decode_answer, encode_call, perform
+from trueup.gateway.terminal.call_wire import (
+    Call,
+    decode_answer,
+    decode_answers,
+    encode_call,
+    encode_calls,
+    perform,
+    value_of,
+)
 from trueup.runtime.sync.reconciler import SyncStatus
 
 Rewrite = Callable[[Any], Any]
@@ -288,12 +296,26 @@ class OverTheWorkersWire:
         return call
 
 
+class Together(OverTheWorkersWire):
+    """The same, with several calls in one exchange."""
+
+    makes_calls_together = True
+
+    def together(self, calls: list[Call]) -> list[tuple[Any, tuple[int, str]]]:
+        """Make calls in one exchange."""
+        raw = perform(self._terminal, encode_calls(calls))
+        return [(value_of(answer), answer.error) for answer in decode_answers(raw, len(calls))]
+
+
+@pytest.mark.parametrize("over", [OverTheWorkersWire, Together])
 @pytest.mark.parametrize("field", ["comment", "symbol"])
 @WIRES
-def test_half_a_character_comes_through_the_workers_wire(field: str, plain: bool) -> None:
+def test_half_a_character_comes_through_the_workers_wire(
+    field: str, plain: bool, over: type[OverTheWorkersWire]
+) -> None:
     one = world(plain=plain)
     before = one.book()
-    terminal: Any = OverTheWorkersWire(one.shown)
+    terminal: Any = over(one.shown)
     one.desk = Desk(terminal, "boot9", one.clock.now_ns)
     one.rewrite(positions_get=in_symbol("GBPUSD", **{field: CUT}))
     one.sync(20)

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from tests.support.desk_world import BUY, COSTLY, HEDGING, OTHER, SELL, DeskWorld, figures
-from trueup.core.account.trust import Reason
+from trueup.core.account.trust import NOT_CONNECTED, Reason
 from trueup.core.book.book import Book
+from trueup.gateway.desk.desk import Desk
 from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.gateway.terminal.one_account import OneAccount
 from trueup.runtime.sync.reconciler import SyncResult
 from trueup.sim.market.switches import FiguresFrom, ListAnswer
 from trueup.sim.terminal.terminal_faults import AnswersEmpty, AnswersPartial, Fails
@@ -150,6 +152,33 @@ def test_terminal_without_its_trade_server_is_not_believed_whatever_it_lists(
         refuses(world, before, Reason.NOT_CONNECTED, "no connection to its trade server")
     world.terminal.reconnect()
     refuses(world, before, Reason.RECONNECTED, "two readings in a row")
+    recovers(world, before)
+
+
+def test_a_bot_that_starts_while_the_link_is_down_does_not_call_the_gateway_offline() -> None:
+    world = DeskWorld()
+    world.terminal.disconnect()
+    world.start_bot()
+    result = world.reconciler.startup_recovery()
+    assert result.errors == [NOT_CONNECTED.sentence]
+    assert world.reconciler.unknown == NOT_CONNECTED
+
+
+def test_a_gateway_of_one_account_says_which_is_logged_in_and_which_it_serves() -> None:
+    world = DeskWorld(others=(OTHER,))
+    before = holding(world)
+    guarded = OneAccount(world.terminal)
+    assert guarded.initialize(login=HEDGING.login)
+    world.desk = Desk(guarded, "boot2", world.clock.now_ns)
+    refuses(world, before, Reason.EPOCH_CHANGED)
+    recovers(world, before)
+    world.terminal.switch_account(OTHER.login)
+    words = "Account 5000002 is logged in, and this gateway serves 5000001 alone"
+    refuses(world, before, Reason.WRONG_ACCOUNT, words)
+    world.terminal.switch_account(HEDGING.login)
+    # The terminal loads its positions again.
+    world.wait(3)
+    refuses(world, before, Reason.RECONNECTED)
     recovers(world, before)
 
 

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from scripts import generate_docs
 from trueup.errors import SettingsError, quoted
-from trueup.settings import Settings, account_setting, load_settings
+from trueup.setting_places import is_named
+from trueup.settings import Settings, account_setting, given_settings, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 NUMBERS_AND_HOST = ("SYNC_INTERVAL_SEC", "GTW_HOST", "GTW_PORT", "GTW_TIMEOUT_MS")
@@ -182,6 +183,8 @@ def test_file_when_not_utf8_is_one_sentence(name: str) -> None:
     Path(name).write_bytes("GTW_PORT=1".encode("utf-16"))
     with pytest.raises(SettingsError, match=r"is not valid: save the file as UTF-8 text\.$"):
         load_settings()
+    with pytest.raises(SettingsError, match=r"is not valid: save the file as UTF-8 text\.$"):
+        given_settings()
 
 
 @given(
@@ -315,3 +318,17 @@ def test_a_path_of_windows_in_a_message_is_the_path_itself() -> None:
     assert said == f'--store="{path}" is not valid: give another.'
     # What is no letter does not reach the console.
     assert str(SettingsError("--store", "a\nb", "give another")).startswith("--store='a\\nb' is")
+
+
+def test_a_setting_is_named_by_a_variable_or_by_the_text_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TRUEUP_JOURNAL", raising=False)
+    (tmp_path / "trueup.toml").write_text("trueup_magic = 7\n", encoding="utf-8")
+    assert not is_named("trueup_journal")
+    (tmp_path / ".env").write_text("TRUEUP_JOURNAL=bot.db\n", encoding="utf-8")
+    assert is_named("trueup_journal")
+    (tmp_path / ".env").unlink()
+    monkeypatch.setenv("TRUEUP_JOURNAL", "bot.db")
+    assert is_named("trueup_journal")

@@ -90,14 +90,7 @@ class DeskWorld:
         **switches: Any,
     ) -> None:
         self.clock = ManualClock(1_700_000_000_000_000_000)
-        self.terminal = SimulatedTerminal(
-            account=account,
-            other_accounts=others,
-            symbols=specs,
-            now_msc=lambda: self.clock.now_ns() // 1_000_000,
-            switches=Switches(**switches),
-        )
-        assert self.terminal.initialize()
+        self.terminal = terminal_at(self.clock, account, others, specs, **switches)
         self.quote(1.10000)
         self.person = Person(self.terminal.broker, account.login)
         self.requests: list[bytes] = []
@@ -294,6 +287,25 @@ class DeskWorld:
     def restrictions(self) -> tuple[Restriction, ...]:
         """What restricts new orders now."""
         return self.pm.restrictions
+
+
+def terminal_at(
+    clock: ManualClock,
+    account: AccountSetup = HEDGING,
+    others: tuple[AccountSetup, ...] = (),
+    specs: tuple[SymbolSetup, ...] = DEFAULT_SYMBOLS,
+    **switches: Any,
+) -> SimulatedTerminal:
+    """A simulated terminal by a clock, initialised; the arguments are those of `DeskWorld`."""
+    terminal = SimulatedTerminal(
+        account=account,
+        other_accounts=others,
+        symbols=specs,
+        now_msc=lambda: clock.now_ns() // 1_000_000,
+        switches=Switches(**switches),
+    )
+    assert terminal.initialize()
+    return terminal
 
 
 def magic_of(policy: Policy | None) -> int:

@@ -66,9 +66,10 @@ class Program:
         return self._process.stdout.readline().rstrip("\n")
 
     def lines(self) -> list[str]:
-        """All that it says until it ends, which it does well."""
+        """All that it says until it ends, which it does well. It says less than a pipe holds."""
+        # Not until its output ends: what it forked may have that open, and outlive its failure.
+        assert self._process.wait(timeout=60) == 0, "it failed; its error is above"
         said, _ = self._process.communicate(timeout=60)
-        assert self._process.returncode == 0
         return said.splitlines()
 
     def kill(self) -> None:

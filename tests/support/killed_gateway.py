@@ -15,7 +15,6 @@ from tests.support.processes import KILL
 from trueup.cli import app
 from trueup.cli.gateway.gateway import gateway as command
 from trueup.gateway.desk.desk import Desk
-from trueup.gateway.record import investigate as request_evidence
 from trueup.gateway.record.at_most_once import GatewayPoint
 from trueup.gateway.server import service
 
@@ -32,8 +31,8 @@ def main() -> None:
     point, grace_sec, *options = sys.argv[1:]
     allow_hurts("gateway")
     setattr(command, "SystemClock", ShiftedClock)  # noqa: B010
-    request_evidence.GRACE_SEC = int(grace_sec)
-    setattr(service, "Desk", partial(Desk, crash=partial(die_at, point)))  # noqa: B010
+    desk = partial(Desk, crash=partial(die_at, point), grace_sec=int(grace_sec))
+    setattr(service, "Desk", desk)  # noqa: B010
     app(["gateway", *options])
 
 

@@ -18,6 +18,7 @@ from trueup.core.book import events
 from trueup.core.book.book import Book
 from trueup.core.book.events import AccountBound
 from trueup.core.book.order import Order
+from trueup.core.book.wishes import OrderWish, WishAction
 from trueup.core.deals import as_booked
 from trueup.core.digest import digest
 from trueup.core.look.inputs import SyncInputs
@@ -59,17 +60,24 @@ OURS = policy("EURUSD")
 
 
 class RefusingJournal(MemoryJournal):
-    """A journal in memory; `refuse` makes it raise on every append, or those of one kind only."""
+    """A journal in memory; `refuse` makes it raise on everything, or events of one kind only."""
 
     def __init__(self) -> None:
         super().__init__()
         self.refuse: Exception | None = None
         self.kind: type[events.Event] = events.Event
+        self.asked = 0
 
     def append(self, history: Sequence[events.Event]) -> int:
+        self.asked += 1
         if self.refuse is not None and any(isinstance(e, self.kind) for e in history):
             raise self.refuse
         return super().append(history)
+
+    def checkpoint(self, position: int, state: bytes) -> None:
+        if self.refuse is not None and self.kind is events.Event:
+            raise self.refuse
+        super().checkpoint(position, state)
 
 
 # The guide's wire, as plain values.
@@ -281,6 +289,21 @@ def filled(order_id: str, ticket: int, side: Side, volume: float, price: float) 
         volume=volume,
         price=price,
     )
+
+
+def proposed(proposal_id: str, key: str = "hedge", **changes: Any) -> events.ProposalMade:
+    """Return the proposal of an assistant to buy."""
+    wish = OrderWish(WishAction.OPEN, "EURUSD", Side.BUY, 0.1, sl=1.05)
+    facts: dict[str, Any] = {
+        "at_ns": NOW_NS,
+        "proposal_id": proposal_id,
+        "by": "mcp:ada/desk",
+        "key": key,
+        "wish": wish,
+        "asked": wish,
+        "expires_ns": NOW_NS + 900_000_000_000,
+    }
+    return events.ProposalMade(**(facts | changes))
 
 
 def put_in_doubt(book: Book, order_id: str, side: Side, volume: float = 0.01, **more: Any) -> None:

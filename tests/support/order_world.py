@@ -10,7 +10,7 @@ from typing import Any
 from tests.support.desk_world import HEDGING, DeskLink, DeskWorld, magic_of
 from trueup.core.book.events import Event
 from trueup.core.book.order import Order
-from trueup.core.policy import Policy
+from trueup.core.policy import GRACE_SEC, Policy
 from trueup.errors import JournalError
 from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.journal import Journal, MemoryJournal
@@ -21,8 +21,6 @@ from trueup.runtime.time.clock import ManualClock
 from trueup.sim.market.records import Deal
 from trueup.sim.market.records import Order as BrokerOrder
 from trueup.sim.market.symbols import DEFAULT_SYMBOLS, AccountSetup, SymbolSetup
-
-GRACE_SEC = 10.0
 
 
 class ChoosyJournal(MemoryJournal):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="limits another process's files")
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="needs limits and users of POSIX")
 
 
@@ -23,6 +24,20 @@ def files_limited_to(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextlib.contextmanager
+def no_file_beyond(pid: int, size: int) -> Iterator[None]:
+    """No file of another process may grow beyond a size, as on a disk that is full; Linux."""
+    import resource
+
+    # It may end meanwhile.
+    with contextlib.suppress(ProcessLookupError):
+        (_, hard) = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, hard))
+    yield
+    with contextlib.suppress(ProcessLookupError):
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, hard))
 
 
 @contextlib.contextmanager

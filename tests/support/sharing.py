@@ -14,8 +14,12 @@ import pytest
 # The longest first. Nothing depends on it but the time of a run: `make test ARGS=--durations=50`.
 LONG = (
     "tests/world/test_world_seeds.py",
+    "tests/crash/test_door_kills.py",
     "tests/crash/test_crash_points.py",
+    "tests/doors/test_mt5_same_values.py",
+    "tests/doors/test_mt5_module.py",
     "tests/paper/test_paper_processes.py",
+    "tests/incidents/test_incidents.py",
     "tests/cli/test_sim_command.py",
     "tests/world/test_world_machine.py",
     "tests/gateway/test_gateway_kills.py",

@@ -27,7 +27,10 @@ LOGIN, SERVER = 70_000_001, "Stranger-Demo"
 ZONE_SEC = 7_200
 MOST, LONGEST_HISTORY_SEC, LONGEST_ID = 500, 31 * 86_400, 128
 HINT_EVERY_SEC = 0.1
-CAPABILITIES = ["SNAPSHOT", "DEALS", "TICK", "REQUEST_STATUS", "HISTORY", "CALL"]
+CAPABILITIES = [
+    *("SNAPSHOT", "DEALS", "TICK", "REQUEST_STATUS", "HISTORY", "CALL"),
+    *("MODIFY_ORDER", "STOP_LIMIT", "CLOSE_BY", "CLAIM"),
+]
 UNSUPPORTED = [-7, "Unsupported method"]
 DONE = 10009
 # Every field of an order that says what it does, and what holds without it.
@@ -45,6 +48,8 @@ PARAMETERS: Fields = {
     "server": "",
     "comment": "",
     "type": "market",
+    "stoplimit": 0.0,
+    "position_by": 0,
 }
 
 
@@ -113,6 +118,9 @@ class Broker:
 
     def _close(self, position: Fields, volume: float) -> None:
         self.balance += self.profit({**position, "volume": volume})
+        self._shrink(position, volume)
+
+    def _shrink(self, position: Fields, volume: float) -> None:
         position["volume"] = round(position["volume"] - volume, 2)
         if not units(position["volume"]):
             del self.positions[position["ticket"]]
@@ -137,14 +145,32 @@ class Broker:
             }
         )
 
+    def close_by(self, order: Fields) -> Fields:
+        """Close two opposite positions by each other; return ticket, deal, volume and price."""
+        both = [self.positions.get(order[name]) for name in ("position", "position_by")]
+        first, second = both
+        if first is None or second is None or first["type"] == second["type"]:
+            raise Refused("they cannot be closed by each other")
+        volume, ticket = min(first["volume"], second["volume"]), next(self._tickets)
+        deals = [next(self._tickets), next(self._tickets)]
+        legs = ((deals[0], first, second["price_open"]), (deals[1], second, first["price_open"]))
+        for deal, position, price in legs:
+            side = "SELL" if position["type"] == "buy" else "BUY"
+            sent = {**order, "action": side, "volume": volume, "price": price}
+            self._add_deal(deal, ticket, position["identifier"], position, sent)
+            self.deals[-1]["entry"] = "out_by"
+            self._shrink(position, volume)
+        moved = second["price_open"] - first["price_open"]
+        sign = 1 if first["type"] == "buy" else -1
+        self.balance += round(sign * moved * volume * CONTRACT, 2)
+        return {"ticket": ticket, "deal": deals[0], "volume": volume, "price": legs[0][2]}
+
     def place(self, order: Fields) -> int:
         """Let a pending order wait; return its ticket."""
         if order["symbol"] != SYMBOL or units(order["volume"]) < units(STEP):
             raise Refused("no such symbol, or no such volume")
-        is_below = order["price"] < BID
-        if is_below is not (
-            (order["action"], order["type"]) in (("BUY", "limit"), ("SELL", "stop"))
-        ):
+        is_below, is_limit = order["price"] < BID, order["type"] == "limit"
+        if is_below is not ((order["action"] == "BUY") is is_limit):
             raise Refused(f"{order['price']} is on the wrong side of the market")
         ticket = next(self._tickets)
         self.pending[ticket] = {
@@ -153,6 +179,7 @@ class Broker:
             "volume": order["volume"],
             "type": f"{order['action'].lower()}_{order['type']}",
             "price_open": order["price"],
+            "price_stoplimit": order["stoplimit"],
             "sl": order["sl"],
             "tp": order["tp"],
             "magic": order["magic"],
@@ -166,6 +193,16 @@ class Broker:
         if self.pending.pop(ticket, None) is None:
             raise Refused(f"{ticket} does not work")
         self.ended[ticket] = {"ticket": ticket, "state": "canceled", "filled": 0.0}
+
+    def modify_order(self, ticket: int, order: Fields) -> None:
+        if ticket not in self.pending:
+            raise Refused(f"{ticket} does not work")
+        self.pending[ticket].update(
+            price_open=order["price"],
+            price_stoplimit=order["stoplimit"],
+            sl=order["sl"],
+            tp=order["tp"],
+        )
 
     def modify(self, ticket: int, sl: float, tp: float) -> None:
         if ticket not in self.positions:
@@ -247,6 +284,7 @@ class Stranger(Threaded):
         self.record = self.open_record(folder)
         self.boot = self.new_boot()
         self._sessions: dict[str, int] = {}
+        self.claims: dict[str, Fields] = {}
         self.actions: dict[str, Callable[[Fields], Fields]] = {
             "GET_POSITIONS": self.get_positions,
             "HELLO": self.hello,
@@ -255,8 +293,11 @@ class Stranger(Threaded):
             "SNAPSHOT": self.snapshot,
             "HISTORY": self.history,
             "CALL": self.call,
+            "CLAIM": self.claim,
             "REQUEST_STATUS": self.request_status,
-            **dict.fromkeys(("BUY", "SELL", "MODIFY", "CANCEL"), self.order),
+            **dict.fromkeys(
+                ("BUY", "SELL", "MODIFY", "CANCEL", "MODIFY_ORDER", "CLOSE_BY"), self.order
+            ),
         }
 
     def open_record(self, folder: Path) -> Record:
@@ -337,6 +378,24 @@ class Stranger(Threaded):
         names = ["time", "bid", "ask", "last", "volume", "time_msc", "flags", "volume_real"]
         row = {"shape": "row", "value": values, "name": "Tick", "fields": names}
         return {**said, "error": [1, "Success"], **row}
+
+    def claim(self, request: Fields) -> Fields:
+        scope, account = request["scope"], f"{LOGIN}@{SERVER}"
+        others = (held for run, held in self.claims.items() if run != scope["run"])
+        if request.get("release"):
+            self.claims.pop(scope["run"], None)
+            return {"status": "SUCCESS", "account": account}
+        if any(self.overlap(scope, held) for held in others):
+            return {"status": "REJECTED", "account": account, "error": "somebody has that"}
+        self.claims[scope["run"]] = scope
+        return {"status": "SUCCESS", "account": account, "lease_ms": 60_000}
+
+    def overlap(self, one: Fields, other: Fields) -> bool:
+        wanted, held = one.get("symbols") or ["*"], other.get("symbols") or ["*"]
+        if "*" not in (*wanted, *held) and not set(wanted) & set(held):
+            return False
+        ours, theirs = one.get("magics"), other.get("magics")
+        return not (ours and theirs) or bool(set(ours) & set(theirs))
 
     def snapshot(self, request: Fields) -> Fields:
         self.check_limits(request)
@@ -428,11 +487,10 @@ class Stranger(Threaded):
             words = [row.get("identifier", 0), row["ticket"], row["symbol"], row["type"]]
             found.append(" ".join(map(str, ["p", *words, *amounts, row["magic"]])))
         for row in self.broker.pending.values():
-            volume, level, sl, tp = (
-                self.units(row[name]) for name in ("volume", "price_open", "sl", "tp")
-            )
+            names = ("volume", "price_open", "price_stoplimit", "sl", "tp")
+            amounts = [self.units(row[name]) for name in names]
             words = [row["ticket"], row["symbol"], row["type"]]
-            found.append(" ".join(map(str, ["o", *words, volume, level, 0, sl, tp, row["magic"]])))
+            found.append(" ".join(map(str, ["o", *words, *amounts, row["magic"]])))
         return found
 
     def units(self, value: float) -> int:
@@ -536,28 +594,39 @@ class Stranger(Threaded):
         try:
             if self.is_elsewhere(order):
                 raise Refused("it is for another account")
+            if order.get("claim") and not self.holds(order["claim"]):
+                raise Refused("its claim is not held")
             return self.carry_out(order_id, order)
         except (Refused, TypeError, ValueError) as why:
             return self.outcome(order_id, "REJECTED", error=f"{why}")
+
+    def holds(self, claim: str) -> bool:
+        return claim in self.claims
 
     def is_elsewhere(self, order: Fields) -> bool:
         return order["login"] not in (0, LOGIN) or order["server"] not in ("", SERVER)
 
     def carry_out(self, order_id: str, order: Fields) -> Fields:
+        if order["action"] == "MODIFY_ORDER":
+            self.broker.modify_order(order["order"], order)
+            return self.outcome(order_id, "DONE", ticket=order["order"], retcode=DONE)
         if order["action"] == "MODIFY":
             self.broker.modify(order["position"], order["sl"], order["tp"])
             return self.outcome(order_id, "DONE", retcode=DONE)
         if order["action"] == "CANCEL":
             self.broker.cancel(order["order"])
             return self.outcome(order_id, "DONE", ticket=order["order"], retcode=DONE)
+        if order["action"] == "CLOSE_BY":
+            return self.filled(order_id, self.broker.close_by(order))
         if order["type"] == "market":
-            return self.filled(order_id, order)
-        if order["type"] not in ("limit", "stop") or order["position"]:
+            return self.filled(order_id, self.broker.trade(order))
+        if order["type"] not in ("limit", "stop", "stop_limit") or order["position"]:
             raise Refused("no such type, or a pending order with a position")
+        if (order["type"] == "stop_limit") is not (order["stoplimit"] > 0):
+            raise Refused("a stop_limit order has a stoplimit, and no other order has one")
         return self.outcome(order_id, "PLACED", ticket=self.broker.place(order), retcode=DONE)
 
-    def filled(self, order_id: str, order: Fields) -> Fields:
-        done = self.broker.trade(order)
+    def filled(self, order_id: str, done: Fields) -> Fields:
         return self.outcome(
             order_id,
             "FILLED",

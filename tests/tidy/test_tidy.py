@@ -17,10 +17,13 @@ CHANCE = ("sim/", "lab/")
 # A run needs a name that no other run has; both take one from outside for a simulation.
 NAMES_OF_RUNS = ("gateway/client/execution_gateway.py", "runtime/bot/portfolio.py")
 CATCH_ALL = (
-    *("cli/process.py", "logs.py"),
+    *("cli/process.py", "logs.py", "doors/alerts/receivers.py", "doors/page/app.py"),
     *("gateway/server/front.py", "runtime/bot/answers.py", "runtime/sync/sources.py"),
-    "runtime/trading/strategy_loading.py",
+    *("runtime/trading/strategy_loading.py", "runtime/trading/own_code.py"),
+    "runtime/trading/own_strategy.py",
     "lab/runs/run.py",
+    # What fails for one account must not end the others.
+    *("doors/accounts/machine.py", "doors/accounts/control.py"),
     # The rule of one position: what raises there is that position's hold.
     "core/look/outcome.py",
 )
@@ -35,7 +38,8 @@ RULES = {
         r"\brandom\.(?!Random\b)\w+\(|\bRandom\(\)|\b(secrets|SystemRandom|urandom)\b[.(]",
         "",
         # What a user's own strategy draws follows from the seed of its run, too.
-        (*NAMES_OF_RUNS, "lab/runs/run.py"),
+        # A token that somebody could compute again would open the page to them.
+        (*NAMES_OF_RUNS, "lab/runs/run.py", "doors/page/people.py"),
     ),
     "chance lives in the simulator": (r"^(import|from) random\b", "", CHANCE),
     "ids in the core follow from the evidence": (r"\buuid\b|\buuid[14]\b", "core/", ()),
@@ -101,8 +105,9 @@ def test_files_name_no_path_of_one_machine() -> None:
     assert not found
 
 
-def test_lock_names_no_server_and_hashes_every_package() -> None:
-    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-run.lock"])
+def test_lock_names_no_server_and_hashes_every_package(name: str) -> None:
+    lock = (ROOT / name).read_text(encoding="utf-8")
     assert "://" not in lock
     assert "index" + "-url" not in lock
     packages = re.findall(r"^[a-z0-9].*?(?=^[a-z0-9]|\Z)", lock, flags=re.MULTILINE | re.DOTALL)

@@ -11,10 +11,11 @@ import msgspec
 import pytest
 
 from tests.support.desk_world import BUY, HEDGING, NETTING, OTHER, DeskWorld
-from tests.support.order_world import GRACE_SEC, OrderWorld
+from tests.support.order_world import OrderWorld
 from trueup.core.account.trust import Reason, Unknown
 from trueup.core.book.order import Order
 from trueup.core.holds import HoldKind
+from trueup.core.policy import GRACE_SEC
 from trueup.errors import RemoteProtocolError
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.journal import MemoryJournal

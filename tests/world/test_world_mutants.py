@@ -10,6 +10,9 @@ from tests.world.mutants import MUTANTS, PAGE, Patch, bug_of, first_seed
 from trueup.lab.plan.plan import draw
 from trueup.lab.runs.run import run
 
+# The slowest of them took 120 s beside ten other programs.
+pytestmark = pytest.mark.timeout(600)
+
 
 def on_the_page(mutant: Callable[[], Patch]) -> int:
     """Return the seed that the page names for a bug."""

@@ -1,6 +1,7 @@
 """The command line. `cli.commands` lists the commands, docs/reference/cli.md describes them.
 
-Every error is a sentence on stderr and exit code 2; see `cli.group` and `cli.process`.
+Every error is a sentence on stderr and exit code 2, and 64 for wrong usage; see `cli.group` and
+`cli.process`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ app: typer.Typer = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    # The commands below take the names of the help option over.
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 

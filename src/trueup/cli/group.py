@@ -12,16 +12,24 @@ import typer
 from typer.core import TyperGroup
 
 from trueup.cli.commands import COMMANDS
+from trueup.cli.shared.completion import Word
 from trueup.cli.shared.say import say
-from trueup.errors import TrueupError
+from trueup.cli.shared.usage import WrongUsage
+from trueup.errors import SettingsError, TrueupError
 from trueup.observe.log import is_closed
+from trueup.passwords import hide_passwords
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
 WRONG = 2
+# EX_USAGE of BSD's sysexits.h. Every other code of ours is below, so a script can tell a mistake in
+# its own call from what happened in a right one.
+WRONG_USAGE = 64
 # The exit codes of a shell for a process ended by Ctrl-C (SIGINT), and by a closed pipe (SIGPIPE).
 STOPPED, CLOSED = 130, 141
+# typer shows this class of click, the base of all wrong usage, under no name of its own.
+_UsageError: Any = typer.BadParameter.__base__
 
 
 class CommandGroup(TyperGroup):
@@ -56,6 +64,12 @@ class CommandGroup(TyperGroup):
         with formatter.section("Commands"):
             formatter.write_dl([(entry.name, entry.summary) for entry in COMMANDS])
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """Return the commands or options that a shell may put for a word, importing no command."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [Word(e.name, e.summary) for e in COMMANDS if e.name.startswith(incomplete)]
+
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         """Parse the arguments of a command."""
         with _sentences():
@@ -73,7 +87,7 @@ def _sentences() -> Iterator[None]:
     try:
         yield
     except TrueupError as error:
-        _end(str(error), WRONG)
+        _end(error.with_remedy, _code_of(error))
     except KeyboardInterrupt:
         _end("Stopped.", STOPPED)
     except OSError as error:
@@ -81,13 +95,32 @@ def _sentences() -> Iterator[None]:
         if is_closed(error):
             raise typer.Exit(CLOSED) from None
         _end(sentence_of_system(error), WRONG)
-    except typer.BadParameter as error:
-        # Imported here: the import of pydantic takes longer than most commands.
-        from pydantic import ValidationError
-
-        if isinstance(error.__cause__, ValidationError):
-            error.message = sentence_of(error.__cause__)
+    except _UsageError as error:
+        error.exit_code, error.message = WRONG_USAGE, hide_passwords(error.message)
+        if isinstance(error, typer.BadParameter) and error.__cause__ is not None:
+            _say_it_plainly(error)
         raise
+
+
+def _code_of(error: TrueupError) -> int:
+    """Return the exit code of an error: 64 for a wrong value of an option or of a setting.
+
+    A right value that the system refuses, such as a port in use, is no wrong usage: the same
+    command may work later.
+    """
+    if isinstance(error, WrongUsage):
+        return WRONG_USAGE
+    is_value = isinstance(error, SettingsError) and not isinstance(error.__cause__, OSError)
+    return WRONG_USAGE if is_value else WRONG
+
+
+def _say_it_plainly(error: typer.BadParameter) -> None:
+    """Replace the message of a failed conversion by a sentence for users."""
+    # Imported here: the import of pydantic takes longer than most commands.
+    from pydantic import ValidationError
+
+    if isinstance(error.__cause__, ValidationError):
+        error.message = sentence_of(error.__cause__)
 
 
 def sentence_of(error: ValidationError) -> str:
@@ -114,7 +147,7 @@ def sentence_of_system(error: Exception) -> str:
 def _end(sentence: str, code: int) -> None:
     # If stderr is closed too, the exit code still tells the outcome.
     with contextlib.suppress(OSError):
-        say(sentence, err=True)
+        say(hide_passwords(sentence), err=True)
     raise typer.Exit(code) from None
 
 
@@ -126,32 +159,46 @@ def _tree(command: Any) -> Iterator[Any]:
 
 
 def _converting_less(get_params: Any) -> Any:
-    """Return a command's `get_params` with parameters that convert only values that were given.
+    """Return a command's `get_params` with parameters that convert only what needs it.
 
     typer converts values with pydantic, whose import takes longer than most commands. An option
-    that was not given has nothing to convert.
+    that was not given has nothing to convert, and neither has a text that is wanted as a text.
     """
 
     def get(ctx: Any) -> Any:
         parameters = get_params(ctx)
         for parameter in parameters:
             if "process_value" not in vars(parameter):
-                parameter.process_value = _skipping_none(parameter)
+                parameter.process_value = _skipping(parameter)
         return parameters
 
     return get
 
 
-def _skipping_none(parameter: Any) -> Any:
+def _skipping(parameter: Any) -> Any:
     convert = parameter.process_value
 
     def process(ctx: Any, value: Any) -> Any:
-        is_single = parameter.nargs == 1 and not parameter.multiple
-        if value is not None or parameter.required or not is_single:
+        if not _needs_no_conversion(parameter, value):
             return convert(ctx, value)
-        return parameter.callback(ctx, parameter, None) if parameter.callback else None
+        return parameter.callback(ctx, parameter, value) if parameter.callback else value
 
     return process
+
+
+def _needs_no_conversion(parameter: Any, value: Any) -> bool:
+    """Return whether a value is what the command wants already.
+
+    What was given on the command line is a text, so a number is a default.
+    """
+    if parameter.nargs != 1 or parameter.multiple:
+        return False
+    if value is None:
+        return not parameter.required
+    wanted = getattr(parameter, "type_descriptor", None)
+    if wanted is None or wanted.parameter_info.parser or wanted.is_path or wanted.is_choice:
+        return False
+    return type(value) is wanted.annotation and wanted.annotation in (str, int, float, bool)
 
 
 def _finite(callback: Any) -> Any:

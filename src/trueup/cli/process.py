@@ -13,14 +13,15 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NoReturn, TextIO
 
 from trueup.cli import app
 from trueup.cli.group import CLOSED, STOPPED, WRONG, sentence_of_system
+from trueup.cli.shared.completion import get_ready_for_a_shell
 from trueup.observe.log import is_closed
+from trueup.passwords import hide_passwords
 
-REPORT_FILE = "trueup-error.txt"
+REPORT_BEGINS = "trueup-error-"
 
 
 def run(arguments: Sequence[str] | None, *, takes_interrupts: bool) -> NoReturn:
@@ -41,6 +42,7 @@ def _run_app(arguments: Sequence[str] | None, *, takes_interrupts: bool) -> int:
     try:
         if takes_interrupts:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        get_ready_for_a_shell()
         app(None if arguments is None else list(arguments), prog_name="trueup")
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 0 if ended.code is None else WRONG
@@ -54,10 +56,13 @@ def _run_app(arguments: Sequence[str] | None, *, takes_interrupts: bool) -> int:
 
 def _mistake(report: str) -> str:
     """Return a sentence about a bug of this program, with the file that has the details."""
+    report = hide_passwords(report)
     what = report.strip().splitlines()[-1]
-    path = Path(tempfile.gettempdir()) / REPORT_FILE
     try:
-        path.write_text(report, encoding="utf-8")
+        # A new file that only this user can read: the folder is everybody's.
+        handle, path = tempfile.mkstemp(".txt", REPORT_BEGINS)
+        with open(handle, "w", encoding="utf-8", errors="replace") as file:
+            file.write(report)
     except OSError:
         return f"A mistake in trueup itself ended the command: {what}"
     return f"A mistake in trueup itself ended the command: {what} (the details are in {path})"

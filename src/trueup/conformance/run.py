@@ -19,7 +19,15 @@ from trueup.conformance.examination.findings import (
     Verdict,
 )
 from trueup.conformance.examination.probe import shown
-from trueup.conformance.with_orders import after_close, doubts, fields, pending, restarts
+from trueup.conformance.with_orders import (
+    after_close,
+    claims,
+    close_by,
+    doubts,
+    fields,
+    pending,
+    restarts,
+)
 from trueup.conformance.with_orders.orders import Orders
 from trueup.conformance.without_orders import family, greetings, history, keys, readings, snapshots
 from trueup.protocol.snapshot import VERSION
@@ -250,13 +258,20 @@ ORDER_CHECKS = (
     ),
     OrderCheck(
         "pending",
-        "A limit or stop order is PLACED, and waits at its price in the list of orders.",
+        "A limit or stop order is PLACED, and waits at its price in the list of orders, and so is "
+        "a stop_limit order, if claimed; MODIFY_ORDER, if claimed, changes that price.",
         pending.pending_orders_wait,
     ),
     OrderCheck(
         "cancel",
         "CANCEL ends a pending order, and past_orders tell that it was canceled.",
         pending.cancelled_orders_end,
+    ),
+    OrderCheck(
+        "close-by",
+        "CLOSE_BY, if claimed, ends the smaller of two opposite positions, and leaves the rest of "
+        "the larger one.",
+        close_by.opposites_close_each_other,
     ),
     OrderCheck(
         "withdrawn",
@@ -267,6 +282,11 @@ ORDER_CHECKS = (
         "covered",
         "`covered` is true for the record's own mark, and for no other.",
         doubts.marks_are_compared,
+    ),
+    OrderCheck(
+        "claims",
+        "Overlapping claims are REJECTED, and an order whose claim is not held is not sent.",
+        claims.claims_exclude_each_other,
     ),
     OrderCheck(
         "close-once",
@@ -320,7 +340,13 @@ ALL_CHECKS: tuple[Check | OrderCheck | RestartCheck, ...] = (
 OPENING = 3
 
 
-def examine(exam: Examination, endpoint: str, before: Noted | None = None) -> Report:
+def examine(
+    exam: Examination,
+    endpoint: str,
+    before: Noted | None = None,
+    *,
+    tell: Callable[[Finding], object] | None = None,
+) -> Report:
     """Run all permitted checks, and return the report.
 
     Args:
@@ -328,6 +354,7 @@ def examine(exam: Examination, endpoint: str, before: Noted | None = None) -> Re
         endpoint: the gateway's address.
         before: the notes of a run before the gateway was restarted; without notes the restart
             checks are left out.
+        tell: is told each finding of the checks as soon as it is made.
 
     Raises:
         TrueupError: the options allow orders, and the account may be real money.
@@ -336,7 +363,11 @@ def examine(exam: Examination, endpoint: str, before: Noted | None = None) -> Re
     left_open: tuple[int, ...] = ()
     # Whatever fails in between, positions that these checks opened are closed again.
     try:
-        findings = list(_examined(exam, orders))
+        findings: list[Finding] = []
+        for finding in _examined(exam, orders):
+            findings.append(finding)
+            if tell is not None:
+                tell(finding)
         if before is not None:
             findings += _compared(exam, before, orders)
         noted = restarts.note(exam, orders)

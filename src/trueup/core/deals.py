@@ -34,6 +34,10 @@ class BookedDeal(msgspec.Struct, frozen=True, gc=False, array_like=True):
     time_msc: int = 0
 
 
+# Half of the hour by which DST sets a clock back; the deals of a server never differ so much.
+SET_BACK_MSC = 1_800_000
+
+
 class History(msgspec.Struct, frozen=True):
     """The deals of one position at the broker: each deal once, oldest first."""
 
@@ -73,9 +77,20 @@ def history_of(identifier: int, deals: Iterable[Deal]) -> History:
     moving = [deal.order for deal in by_time if deal.units]
     # The identifier is the ticket of the opening order. If another order seems older, the trade
     # server's clock was set back in between, so only the tickets of the deals show their sequence.
-    if identifier in moving and moving[0] != identifier:
+    is_set_back = identifier in moving and moving[0] != identifier
+    if is_set_back or _goes_back(own.values()):
         by_time.sort(key=lambda d: d.ticket)
     return History(tuple(by_time))
+
+
+def _goes_back(deals: Iterable[Deal]) -> bool:
+    """Return whether a trade has a higher ticket than another that is much newer by its time."""
+    newest_msc = 0
+    for deal in sorted(deals, key=lambda d: d.ticket):
+        if deal.units and deal.time_msc < newest_msc - SET_BACK_MSC:
+            return True
+        newest_msc = max(newest_msc, deal.time_msc if deal.units else 0)
+    return False
 
 
 def money_units(deal: Deal) -> int:

@@ -13,6 +13,7 @@ an order leaves. The clocks of two machines may differ, so no clock is used for 
 from __future__ import annotations
 
 import enum
+from typing import Literal
 
 import msgspec
 
@@ -84,10 +85,12 @@ class BookAsked(msgspec.Struct, frozen=True, omit_defaults=True):
 class SentOrder(msgspec.Struct, frozen=True, omit_defaults=True):
     """An order in a gateway's record, with the parameters from its sender.
 
-    `action` is BUY, SELL, MODIFY or CANCEL, `type` market, limit or stop. `position` is the ticket
-    of the position to close or change, `order` the ticket of the pending order to cancel, `magic`
-    the magic number sent to the broker. `server_time_msc` is a time that the trade server's clock
-    had passed when the order was sent, 0 if no quotation was needed.
+    `action`, `type` and the other fields are those of an order on the wire. `position` and
+    `position_by` are the tickets of the positions to close or change, `order` the ticket of the
+    pending order to cancel or modify, `magic` the magic number sent to the broker.
+    `server_time_msc` is a time that the trade server's clock had passed when the order was sent, 0
+    if no quotation was needed. `foreign` says that the book did not have one of the positions. `by`
+    names the person who asked for an order that its sender could not journal, else it is empty.
     """
 
     order_id: str
@@ -104,6 +107,12 @@ class SentOrder(msgspec.Struct, frozen=True, omit_defaults=True):
     comment: str = ""
     key: str = ""
     server_time_msc: int = 0
+    foreign: bool = False
+    by: str = ""
+    stoplimit: float = 0.0
+    type_time: Literal["", "GTC", "DAY", "SPECIFIED", "SPECIFIED_DAY"] = ""
+    expiration: int = 0
+    position_by: int = 0
 
 
 class SentOrders(msgspec.Struct, frozen=True, omit_defaults=True):

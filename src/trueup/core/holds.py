@@ -32,7 +32,9 @@ class Hold(msgspec.Struct, frozen=True):
     `what` is the difference, seen since `since_ns` (0 if its age does not matter), `why` adds the
     reason if there is more to say, and `until` is the condition for the release. `until_ns` is the
     time at which the hold ends by itself, 0 if time alone does not end the hold. `id` is the id for
-    an approval, empty if an approval does not release the hold.
+    an approval, empty if an approval does not release the hold. `order_id` is the order in doubt
+    that the hold is about, `evidence` what the reading shows of that order, and `needs_person` says
+    that only a person can tell its outcome.
     """
 
     symbol: str
@@ -44,6 +46,9 @@ class Hold(msgspec.Struct, frozen=True):
     id: str = ""
     why: str = ""
     since_ns: int = 0
+    order_id: str = ""
+    evidence: str = ""
+    needs_person: bool = False
 
     @property
     def scope(self) -> str:

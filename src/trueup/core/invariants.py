@@ -26,7 +26,11 @@ INVARIANTS: dict[int, tuple[str, str]] = {
         "shuffled or duplicated reports change nothing",
     ),
     7: ("Explained", "every change of the book has an audit entry with its evidence"),
-    8: ("Foreign untouched", "nothing outside policy is adopted, changed or closed"),
+    8: (
+        "Foreign untouched",
+        "nothing outside policy is adopted, and nothing is changed or closed "
+        "but by an order that names it with foreign=True",
+    ),
     9: ("One writer", "two processes never both act for one account"),
     10: (
         "Honest age",

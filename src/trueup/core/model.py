@@ -22,6 +22,7 @@ from trueup.core.quantity import (
     to_units,
 )
 from trueup.core.scope import Neighbour
+from trueup.core.trade_modes import PLAY_MONEY
 
 # Bounds that every decoder checks, whatever the source of a value; see `core.quantity`.
 Ticket = Annotated[int, msgspec.Meta(ge=1)]
@@ -32,10 +33,6 @@ Lots = Annotated[float, msgspec.Meta(ge=FINEST_STEP, lt=MOST_LOTS)]
 # MetaTrader has 8 decimals at most (MQL5 reference, ACCOUNT_CURRENCY_DIGITS).
 MoneyDigits = Annotated[int, msgspec.Meta(ge=0, le=16)]
 Price = Annotated[float, msgspec.Meta(gt=-HIGHEST_PRICE, lt=HIGHEST_PRICE)]
-
-
-PLAY_MONEY = frozenset({"demo", "contest"})
-"""The trade modes of accounts without real money."""
 
 
 class Side(enum.Enum):
@@ -83,6 +80,11 @@ class OrderType(enum.Enum):
     BUY_STOP_LIMIT = "buy_stop_limit"
     SELL_STOP_LIMIT = "sell_stop_limit"
     OTHER = "other"
+
+    @property
+    def side(self) -> Side:
+        """The side of the deal that the order makes; SELL for an unknown kind."""
+        return Side.BUY if self.value.startswith("buy") else Side.SELL
 
 
 class Entry(enum.Enum):
@@ -306,13 +308,6 @@ class Account(msgspec.Struct, frozen=True, gc=False):
     def is_real(self) -> bool:
         """Whether the account has real money; true if the mode is not known."""
         return self.trade_mode not in PLAY_MONEY
-
-
-def describe_mode(trade_mode: str) -> str:
-    """Write the trade mode of an account: demo, contest, REAL, or that the mode is not known."""
-    if not trade_mode:
-        return "demo or REAL is not told, so it counts as REAL"
-    return trade_mode if trade_mode in PLAY_MONEY else "REAL"
 
 
 class TerminalState(msgspec.Struct, frozen=True, gc=False):

@@ -12,6 +12,11 @@ from trueup.core.model import PendingOrder, Position
 from trueup.core.scope import EVERY_SYMBOL
 from trueup.core.tokens import FIRST_CHAR, MAGIC_HALF, strategy_half
 
+GRACE_SEC = 60
+"""How long an order without a trace may still be executed (s), for the bot and for the gateway's
+record. A trade server can fill an order long after its own timeout (10012), and a program that is
+told "not executed" too early sends the order again, so that there are two positions."""
+
 
 class Adopt(enum.Enum):
     """Which zombies enter the book: ours by magic or comment, all in scope, or approved zombies."""
@@ -27,6 +32,10 @@ class Action(enum.Enum):
     APPLY = "apply"
     ASK = "ask"
     ALERT = "alert"
+
+
+DIFFERENCES = ("zombie", "ghost", "drift", "protection", "pending")
+"""The classes of differences that a policy has an action for."""
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -61,7 +70,7 @@ class Policy(msgspec.Struct, frozen=True):
     protection: Action = Action.APPLY
     pending: Action = Action.APPLY
     expects_stop_loss: bool = False
-    grace_period_ms: int = 10_000
+    grace_period_ms: int = GRACE_SEC * 1_000
     settle_ms: int = 1_000
 
     def __post_init__(self) -> None:
@@ -164,3 +173,16 @@ def _magics(given: object) -> frozenset[int]:
             "as {7}."
         )
     return frozenset(found)
+
+
+def actions_of(ask: Iterable[str], alert: Iterable[str]) -> dict[str, Action]:
+    """Return the actions of a policy by class of differences; all others are corrected.
+
+    Raises:
+        ValueError: a class is in both; the two contradict each other.
+    """
+    asked, alerted = dict.fromkeys(ask, Action.ASK), dict.fromkeys(alert, Action.ALERT)
+    for name in asked:
+        if name in alerted:
+            raise ValueError(f"{name} is among those to ask for and among those to show: give one")
+    return {**asked, **alerted}

@@ -64,17 +64,21 @@ def format_lots(volume: float) -> str:
     )
 
 
-def format_money(amount: float, digits: int | None = None, *, with_sign: bool = False) -> str:
+def format_money(
+    amount: float, digits: int | None = None, currency: str = "", *, with_sign: bool = False
+) -> str:
     """Write money with the decimals of its account: 8 for bitcoin, 0 for yen, never "-0.00".
 
     `digits` is ACCOUNT_CURRENCY_DIGITS (MQL5 reference, "Account Properties"). None means that the
     account's decimals are not known: the amount then has two decimals, or more if needed.
-    `with_sign` writes a plus before a gain.
+    `currency` follows the amount, if it is known. `with_sign` writes a plus before a gain.
     """
     if digits is None:
-        return format_lots(amount) if not with_sign or amount < 0 else f"+{format_lots(amount)}"
-    rounded = round(amount, digits) or 0.0
-    return f"{rounded:+.{digits}f}" if with_sign else f"{rounded:.{digits}f}"
+        text = format_lots(amount) if not with_sign or amount < 0 else f"+{format_lots(amount)}"
+    else:
+        rounded = round(amount, digits) or 0.0
+        text = f"{rounded:+.{digits}f}" if with_sign else f"{rounded:.{digits}f}"
+    return f"{text} {currency}".strip()
 
 
 def format_price(price: float) -> str:

@@ -38,10 +38,14 @@ class Checkpoint(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """A defect of the journal, at the first position that shows the defect."""
+    """A defect of the journal, at the first position that shows the defect.
+
+    `is_loss` says that events are gone which were acknowledged: what is there may be whole.
+    """
 
     position: int
     because: str
+    is_loss: bool = False
 
 
 class Verdict(NamedTuple):

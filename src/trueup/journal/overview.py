@@ -5,18 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from trueup.journal.backends.location import database_at
+from trueup.journal.backends.location import database_at, is_file
 from trueup.journal.database.migrate import require_current
+from trueup.journal.reading.reader import successor_of
 from trueup.journal.reading.table import EventTable
 
 
 class StreamOverview(NamedTuple):
-    """A stream: its number of events, its last writer, and the start of that writer (ns of UTC)."""
+    """A stream: its number of events, its last writer, and the start of that writer (ns of UTC).
+
+    `successor` is the stream in which its book goes on; '' if the stream has not ended.
+    """
 
     name: str
     events: int
     holder: str
     since_ns: int
+    successor: str = ""
 
 
 class Overview(NamedTuple):
@@ -25,6 +30,13 @@ class Overview(NamedTuple):
     name: str
     streams: tuple[StreamOverview, ...]
     size: int | None
+
+    @property
+    def newest(self) -> StreamOverview | None:
+        """The stream that was opened last among those that have not ended; None without any."""
+        return max(
+            self.streams, key=lambda found: (not found.successor, found.since_ns), default=None
+        )
 
 
 def overview(url_or_path: str | Path) -> Overview:
@@ -41,17 +53,24 @@ def overview(url_or_path: str | Path) -> Overview:
         tables = [EventTable(database, str(row[0])) for row in rows]
         # Streams are listed from the table of writers, of which a damaged file may lack rows.
         streams = tuple(
-            StreamOverview(table.stream, table.last_position(), writer.holder, writer.since_ns)
+            StreamOverview(
+                table.stream,
+                table.last_position(),
+                writer.holder,
+                writer.since_ns,
+                successor_of(table),
+            )
             for table in tables
             if (writer := table.writer()) is not None
         )
-        return Overview(database.name, streams, _size(url_or_path))
+        return Overview(database.name, streams, size_on_disk(url_or_path))
     finally:
         database.close()
 
 
-def _size(url_or_path: str | Path) -> int | None:
-    if "://" in str(url_or_path):
+def size_on_disk(url_or_path: str | Path) -> int | None:
+    """Return the bytes of a journal on disk; None for a server."""
+    if not is_file(url_or_path):
         return None
     path = Path(url_or_path)
     parts = (path, path.with_name(f"{path.name}-wal"))

@@ -30,13 +30,14 @@ COLOURS = {Mark.OK: "green", Mark.WARN: "yellow", Mark.SICK: "red", Mark.NOT_ASK
 
 
 class DoctorRow(msgspec.Struct, frozen=True):
-    """One check: the finding, the remedy, and the figures for programs."""
+    """One check: the finding, what is at risk, the remedy, and the figures for programs."""
 
     check: str
     mark: Mark
     found: str
     remedy: str = ""
     figures: dict[str, Any] = {}
+    risk: str = ""
 
 
 def ok(check: str, found: str, **figures: Any) -> DoctorRow:
@@ -44,14 +45,14 @@ def ok(check: str, found: str, **figures: Any) -> DoctorRow:
     return DoctorRow(check, Mark.OK, found, figures=figures)
 
 
-def warn(check: str, found: str, remedy: str, **figures: Any) -> DoctorRow:
+def warn(check: str, found: str, risk: str, remedy: str, **figures: Any) -> DoctorRow:
     """Return a row for a part that works and could work better."""
-    return DoctorRow(check, Mark.WARN, found, remedy, figures)
+    return DoctorRow(check, Mark.WARN, found, remedy, figures, risk)
 
 
-def sick(check: str, found: str, remedy: str, **figures: Any) -> DoctorRow:
+def sick(check: str, found: str, risk: str, remedy: str, **figures: Any) -> DoctorRow:
     """Return a row for a part that does not work."""
-    return DoctorRow(check, Mark.SICK, found, remedy, figures)
+    return DoctorRow(check, Mark.SICK, found, remedy, figures, risk)
 
 
 def not_asked(check: str, found: str) -> DoctorRow:
@@ -68,8 +69,9 @@ def row_lines(row: DoctorRow) -> list[str]:
     """Return a row as lines of 80 columns; the mark is in the first six."""
     head = row.mark.value.ljust(_MARK) + row.check.ljust(_CHECK)
     lines = _wrapped(head, row.found)
-    if row.remedy:
-        lines += _wrapped(" " * (_MARK + _CHECK - 4) + "->  ", row.remedy)
+    for sign, text in (("!   ", row.risk), ("->  ", row.remedy)):
+        if text:
+            lines += _wrapped(" " * (_MARK + _CHECK - len(sign)) + sign, text)
     return lines
 
 

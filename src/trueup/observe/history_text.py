@@ -97,7 +97,7 @@ def _change(change: DealChange, report: HistoryReport) -> str:
 
 
 def _money(units: int, report: HistoryReport) -> str:
-    return f"{format_money(from_units(units), report.digits)} {report.currency}".strip()
+    return format_money(from_units(units), report.digits, report.currency)
 
 
 def _listed(title: str, rows: list[str]) -> Iterator[str]:

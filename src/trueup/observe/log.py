@@ -27,10 +27,12 @@ FILES_KEPT = 3
 
 # Replacements for characters that a console lacks (Windows code page 1252 has no arrow).
 _PLAIN = {"→": "->", "≠": "!=", "─": "-", "│": "|", "●": "*", "✅": "[ok]"}
+# Characters that turn the direction of a line, so that a price or a name reads backwards.
+_TURNS = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 # Line ends and control characters, and their escapes as Python writes them.
 CONTROLS = {
     code: repr(chr(code))[1:-1]
-    for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
+    for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *_TURNS)
     if code != ord("\t")
 }
 _PLAIN_HANDLER = "trueup.plain"
@@ -45,7 +47,9 @@ class _Formatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """Write a message as one line: a name from the network must not add log lines."""
-        record.message = record.message.translate(CONTROLS)
+        account = getattr(record, "account", "")
+        told = f"({account}) {record.message}" if account else record.message
+        record.message = told.translate(CONTROLS)
         return super().formatMessage(record)
 
 
@@ -70,8 +74,16 @@ class _Console(logging.StreamHandler[TextIO]):
         self._is_told = True
 
 
-def set_up_logging(*, console: bool, file: Path | None = None) -> None:
+def set_up_logging(
+    *, console: bool, file: Path | None = None, as_json: bool = False, to_stderr: bool = False
+) -> None:
     """Send the package's log lines to stdout, to a file, or both; replaces an earlier choice.
+
+    Args:
+        console: whether lines go to stdout.
+        file: the file that lines go to.
+        as_json: write each line as a JSON object, with more lines about each step of an order.
+        to_stderr: the console is stderr, for a program whose stdout has another reader.
 
     Raises:
         SettingsError: the file cannot be written.
@@ -81,15 +93,24 @@ def set_up_logging(*, console: bool, file: Path | None = None) -> None:
     for handler in list(logger.handlers):
         logger.removeHandler(handler)
         handler.close()
-    handlers: list[logging.Handler] = [_Console(sys.stdout)] if console else []
+    console_stream = sys.stderr if to_stderr else sys.stdout
+    handlers: list[logging.Handler] = [_Console(console_stream)] if console else []
     if file is not None:
         handlers.append(_file_handler(file))
+    formatter = _json_formatter() if as_json else _Formatter()
     # Without any handler Python would print warnings to stderr by itself.
     for handler in handlers or [logging.NullHandler()]:
-        handler.setFormatter(_Formatter())
+        handler.setFormatter(formatter)
         logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.DEBUG if as_json else logging.INFO)
     logger.propagate = False
+
+
+def _json_formatter() -> logging.Formatter:
+    # Imported here: few commands write JSON.
+    from trueup.observe.log_json import JsonFormatter
+
+    return JsonFormatter()
 
 
 def when_console_closes(call: Callable[[], None]) -> None:

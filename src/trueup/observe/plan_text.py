@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
+from trueup.core.book.events import ProposalMade
 from trueup.core.holds import Hold
 from trueup.core.sync.plan import Plan
+from trueup.observe.event_words.of_assistants import expiry_of
 from trueup.observe.event_words.table import words_of
 from trueup.observe.event_words.words import Block
 
@@ -37,13 +39,38 @@ def write_plan(plan: Plan, digits: int | None = None) -> str:
         return f"Nothing to do: book and broker agree.{foreign}"
     held = sum(step.sign == "?" for step in steps)
     lines = [f"Plan: {len(steps) - held} to change, {held} held.{foreign}"]
+    return "\n".join([*lines, *_lines(steps)])
+
+
+def write_proposals(proposals: Sequence[ProposalMade]) -> str:
+    """Write the proposals that wait for a person; empty without any."""
+    if not proposals:
+        return ""
+    return "\n".join([f"{len(proposals)} proposed.", *_lines(map(_proposed, proposals))])
+
+
+def _lines(steps: Iterable[Block]) -> Iterator[str]:
     for step in steps:
         ticket = f"{step.ticket} " if step.ticket else ""
-        lines += ["", f"  {step.sign} {ticket}{step.symbol}  {step.what}"]
-        lines += [f"      evidence:     {step.evidence}", f"      consequence:  {step.consequence}"]
+        yield ""
+        yield f"  {step.sign} {ticket}{step.symbol}  {step.what}"
+        yield f"      evidence:     {step.evidence}"
+        yield f"      consequence:  {step.consequence}"
         if step.id:
-            lines.append(f"      id:           {step.id}")
-    return "\n".join(lines)
+            yield f"      id:           {step.id}"
+
+
+def _proposed(made: ProposalMade) -> Block:
+    why = f" ({made.why})" if made.why else ""
+    return Block(
+        "?",
+        made.wish.ticket,
+        made.wish.symbol,
+        f"proposed: {made.wish.words}",
+        f"{made.by} asks for it{why}",
+        f"sent by trueup approve {made.proposal_id}; lapses {expiry_of(made)}",
+        made.proposal_id,
+    )
 
 
 def plan_values(plan: Plan, digits: int | None = None) -> dict[str, Any]:

@@ -8,13 +8,24 @@ import msgspec
 
 from trueup.core.quantity import format_lots, format_money, format_price
 from trueup.observe.audit_text import AuditRow, audit_lines
-from trueup.observe.status_text import DoubtRow, said, time_of
+from trueup.observe.lines import said, time_of
 
 _LINE = "{:<12} {:<6} {:>7} {:>10}   {:<6} {:>7} {:>10}   {}"
 NOTE = (
     "The broker's side is what the journal implies: what readings corrected and orders were "
     "answered. A reading that changed nothing leaves no event."
 )
+
+
+class DoubtRow(msgspec.Struct, frozen=True):
+    """An order that was sent and has no proven outcome; `since` is ISO 8601 in UTC."""
+
+    order_id: str
+    action: str
+    lots: float
+    symbol: str
+    error: str
+    since: str
 
 
 class SceneSide(msgspec.Struct, frozen=True):
@@ -72,7 +83,7 @@ def write_scene(scene: Scene, width: int = 80) -> str:
     # Nothing was known before the first event, and an empty book would look like a flat account.
     if scene.last_event is None:
         return f"At {time_of(scene.at)} the journal has nothing yet in stream {scene.stream}."
-    money = f"{format_money(scene.realised, scene.currency_digits)} {scene.currency}".strip()
+    money = format_money(scene.realised, scene.currency_digits, scene.currency)
     account = f"{scene.account} ({scene.margin_mode})" if scene.account else "not bound yet"
     lines = [
         *said("Known at", time_of(scene.at)),

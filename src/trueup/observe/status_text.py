@@ -1,253 +1,312 @@
-"""Write the status of a bot: health, refusals, holds, doubts, and actions for a person."""
+"""Write a status as text for a terminal: what a person needs first comes first.
+
+A line is never wider than the terminal. In a narrow terminal a row of the books takes a second
+line, and loses nothing.
+"""
 
 from __future__ import annotations
 
-import datetime as dt
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
+from itertools import chain, repeat
 
 import msgspec
 
-from trueup.core.model import describe_mode
 from trueup.core.quantity import format_lots, format_money, format_price
+from trueup.observe.lines import (
+    LABEL,
+    WIDTH,
+    account_words,
+    age_words,
+    clock_of,
+    cut,
+    moment_of,
+    said,
+)
+from trueup.observe.status.books_text import book_lines, foreign_lines
+from trueup.observe.status.status import (
+    Decision,
+    EventRow,
+    FillRow,
+    InDoubt,
+    LinkRow,
+    ModeRow,
+    Money,
+    PriceRow,
+    RefusedRow,
+    State,
+    Status,
+)
 
-WIDTH = 80
-_LABEL = 11
-
-
-class RefusedRow(msgspec.Struct, frozen=True):
-    """A refusal of new orders in a symbol, or in the whole account if `symbol` is empty.
-
-    `since` is ISO 8601 in UTC. The refusal ends by itself when the condition `until` is met.
-    """
-
-    symbol: str
-    reason: str
-    since: str
-    until: str
-
-
-class HeldRow(msgspec.Struct, frozen=True):
-    """A difference that is left alone; `id` is the argument for `trueup approve`, or empty."""
-
-    id: str
-    kind: str
-    symbol: str
-    ticket: int
-    reason: str
-    until: str
-
-
-class LotsRow(msgspec.Struct, frozen=True):
-    """The lots of one magic number; `magic` is None for lots that no strategy claims."""
-
-    symbol: str
-    magic: int | None
-    lots: float
+NARROWEST = 40
+FOREIGN_MOST = 5
+DECISIONS_MOST = 10
+PRICES_MOST = 5
 
 
-class PositionRow(msgspec.Struct, frozen=True):
-    """A position of the book.
-
-    `profit` is the broker's figure at the last reading, None before the first reading. `identifier`
-    stays the same when the broker changes the ticket.
-    """
-
-    ticket: int
-    symbol: str
-    side: str
-    lots: float
-    price_open: float
-    sl: float
-    tp: float
-    magic: int
-    profit: float | None
-    identifier: int = 0
+def write_status(status: Status, width: int = WIDTH) -> str:
+    """Write a status as text of at most `width` columns."""
+    return "\n".join(line.rstrip() for line in _lines(status, max(NARROWEST, width)))
 
 
-class DoubtRow(msgspec.Struct, frozen=True):
-    """An order that was sent and has no proven outcome; `since` is ISO 8601 in UTC."""
-
-    order_id: str
-    action: str
-    lots: float
-    symbol: str
-    error: str
-    since: str
-
-
-class OverdueRow(msgspec.Struct, frozen=True):
-    """Deals that the broker has not shown since `since`; the next question for them is at `next`.
-
-    `ticket` is the identifier of their position. Times are ISO 8601 in UTC.
-    """
-
-    ticket: int
-    since: str
-    next: str
-
-
-class BotStatus(msgspec.Struct, frozen=True):
-    """Everything that `trueup status` shows of a bot.
-
-    Times are ISO 8601 in UTC. `checked` is the time of the last believed reading, None before the
-    first; `age_sec` is its age in seconds. `trade_mode` is demo, contest or real, empty if the
-    gateway does not tell, None before the first reading of the account. `currency_digits` are the
-    decimals of the account's currency, None if unknown. `needs` lists the actions that need a
-    person; an empty list means that no action is needed. `journal` is a name for people,
-    `journal_file` the path of a SQLite file. `endpoint` is the gateway's endpoint, `gateway` the
-    same in words. `neighbours` has a sentence for each other bot that counts the same positions as
-    its own.
-    """
-
-    pid: int
-    symbol: str
-    gateway: str
-    started: str
-    now: str
-    health: str
-    policy: str
-    needs: list[str]
-    entries_refused: str
-    account: str | None = None
-    trade_mode: str | None = None
-    checked: str | None = None
-    age_sec: float | None = None
-    sync_count: int = 0
-    restrictions: list[RefusedRow] = []
-    holds: list[HeldRow] = []
-    strategies: list[LotsRow] = []
-    positions: list[PositionRow] = []
-    in_doubt: list[DoubtRow] = []
-    overdue: list[OverdueRow] = []
-    foreign: int = 0
-    realised: float = 0.0
-    currency: str = ""
-    currency_digits: int | None = None
-    journal: str = ""
-    journal_file: str = ""
-    stream: str = ""
-    journal_trouble: str = ""
-    endpoint: str = ""
-    neighbours: list[str] = []
-
-
-def write_status(bot: BotStatus) -> str:
-    """Write the status of a bot as text of 80 columns."""
-    age = "the broker was not seen yet" if bot.age_sec is None else f"as of {_clock(bot.checked)}"
-    money = f"{format_money(bot.realised, bot.currency_digits)} {bot.currency}".strip()
-    kept = f"{bot.journal}, stream {bot.stream}" if bot.journal else "none: it ends with the bot"
-    # In order of urgency: what a person must do comes before the figures.
-    lines = [
-        *said("Bot", f"process {bot.pid}, trades {bot.symbol} {bot.gateway}"),
-        *said("Health", bot.health),
-        *(line for need in bot.needs for line in said("NEEDS YOU", need)),
-        *said("Entries", _entries(bot)),
-        *(line for row in bot.restrictions for line in _restriction(row)),
-        *said("Account", f"{account_words(bot.account, bot.trade_mode)}, realised {money}, {age}"),
-        *said("Policy", bot.policy),
-        *said("Journal", kept),
-        *_held(bot),
-        *doubt_lines(bot.in_doubt),
-        *_overdue(bot.overdue),
-        *position_lines(bot.positions, bot.currency_digits),
-        *_lots(bot.strategies),
-        *(line for neighbour in bot.neighbours for line in said("Neighbour", neighbour)),
-    ]
-    if bot.foreign:
-        lines += said("Foreign", f"{bot.foreign} at the broker, not ours, never touched")
-    return "\n".join(lines)
-
-
-def account_words(name: str | None, trade_mode: str | None) -> str:
-    """Return the account with its kind of money; bots of an older version do not tell the kind."""
-    if name is None:
-        return "not bound yet"
-    # The field is missing, not empty, in the answer of an older bot.
-    return name if trade_mode is None else f"{name} ({describe_mode(trade_mode)})"
-
-
-def said(label: str, text: str) -> list[str]:
-    """Return a labelled sentence as lines."""
-    return textwrap.wrap(
-        text,
-        WIDTH,
-        initial_indent=label.ljust(_LABEL),
-        subsequent_indent=" " * _LABEL,
-        break_on_hyphens=False,
-        break_long_words=False,
-    ) or [label]
-
-
-def _entries(bot: BotStatus) -> str:
-    if not bot.entries_refused:
-        return "allowed"
-    return (
-        "REFUSED, closing stays allowed" if bot.restrictions else f"REFUSED {bot.entries_refused}"
-    )
-
-
-def _restriction(row: RefusedRow) -> Iterable[str]:
-    scope = f"in {row.symbol}" if row.symbol else "in the whole account"
-    yield from said("", f"- {scope} since {_clock(row.since)}: {row.reason}")
-    yield from said("", f"  ends with: {row.until}")
-
-
-def _held(bot: BotStatus) -> Iterable[str]:
-    for row in bot.holds:
-        # The same hold is already listed above among the actions that need a person.
-        if not any(need.startswith(row.reason) for need in bot.needs):
-            yield from said("Held", f"{row.symbol}: {row.reason}")
-            yield from said("", f"until {row.until}")
-
-
-def doubt_lines(rows: Sequence[DoubtRow]) -> Iterable[str]:
-    """Yield the orders in doubt as lines."""
-    for row in rows:
-        order = f"{row.action} {format_lots(row.lots)}L {row.symbol}"
-        yield from said(
-            "In doubt", f"{row.order_id}, {order}, since {_clock(row.since)}: {row.error}"
-        )
-
-
-def _overdue(rows: Sequence[OverdueRow]) -> Iterable[str]:
-    for row in rows:
-        since, again = _clock(row.since), _clock(row.next)
-        deals = f"the deals of ticket {row.ticket}, asked for since {since}, next at {again}"
-        yield from said("Waits for", deals)
-
-
-def position_lines(rows: Sequence[PositionRow], currency_digits: int | None) -> Iterable[str]:
-    """Yield a book's positions as lines, or one line for a flat book."""
-    if not rows:
-        yield from said("Book", "flat")
+def _lines(status: Status, width: int) -> Iterator[str]:
+    yield from textwrap.wrap(status.sentence, width)
+    if status.state is State.NOTHING:
+        yield from textwrap.wrap(status.detail, width)
         return
-    # Only the first line has the label, as in the other parts.
-    for label, row in zip(["Book", *[""] * len(rows)], rows, strict=False):
-        levels = "".join(
-            f", {name} {format_price(level)}"
-            for name, level in (("SL", row.sl), ("TP", row.tp))
-            if level
+    yield from said("Account", _account(status), width)
+    yield from said("Works", status.works, width)
+    # A running bot's facts are of now, and the books below tell the time of the broker's side.
+    if status.source != "bot":
+        yield from said("As of", status.basis, width)
+    yield from _to_do(status, width)
+    yield from said("Books", reading_words(status), width)
+    yield from book_lines(status.books, status.money.digits, width)
+    yield from _foreign(status, width)
+    yield from said("Money", money_words(status.money), width)
+    yield from _labelled("Price", _prices(status), width)
+    yield from _labelled("Fills", map(fill_words, status.fills, repeat(status.now)), width)
+    yield from _strategies(status, width)
+    yield from _links(status, width)
+    yield from _events(status, width)
+    yield from said("Scope", _scope(status), width)
+    yield from _labelled("Neighbour", status.neighbours, width)
+    if status.others:
+        named = f"the journal has more books: --stream {', '.join(status.others)}"
+        yield from said("Others", named, width)
+
+
+def _to_do(status: Status, width: int) -> Iterator[str]:
+    """Yield everything that is not well, the most urgent first."""
+    ids = [row.id for row in status.to_decide]
+    # A decision is told below with its consequences.
+    needs = [need for need in status.needs if not any(name in need for name in ids)]
+    yield from _labelled("NEEDS YOU", needs, width)
+    # The rows below tell of decisions and doubts by their ids.
+    told = [*ids, *(row.order_id for row in status.in_doubt)]
+    is_told = any(name in status.detail for name in told) or any(
+        status.detail in text for text in (*needs, *(row.error for row in status.in_doubt))
+    )
+    if status.detail and not is_told:
+        yield from said("Because", status.detail, width)
+    decisions, doubts = status.to_decide[:DECISIONS_MOST], status.in_doubt[:DECISIONS_MOST]
+    yield from chain.from_iterable(_decision(row, status, width) for row in decisions)
+    yield from _more(len(status.to_decide), "`trueup plan`", width)
+    yield from chain.from_iterable(_in_doubt(row, status, width) for row in doubts)
+    yield from _more(len(status.in_doubt), "`trueup status --json`", width)
+    if status.mode is not None:
+        yield from said("Mode", _mode(status.mode, status.now), width)
+    yield from chain.from_iterable(_refused(row, status, width) for row in other_refusals(status))
+    for row in status.held:
+        # A need may be the same hold.
+        if not any(need.startswith(row.reason) for need in needs):
+            yield from said("Held", f"{row.symbol or 'Account'}: {row.reason}", width)
+            yield from said("", f"until {row.until}", width)
+    yield from _overdue(status, width)
+
+
+def _prices(status: Status) -> Iterator[str]:
+    # Without gateway or terminal there are no prices: the links say why.
+    away = {row.name for row in status.links if row.works is False}
+    is_away = bool(away & {"gateway", "terminal"})
+    for row in status.prices[:PRICES_MOST]:
+        shown = msgspec.structs.replace(row, trouble="") if is_away else row
+        yield price_words(shown, status.now)
+    if len(status.prices) > PRICES_MOST:
+        yield f"and {len(status.prices) - PRICES_MOST} more symbols"
+
+
+def _more(count: int, command: str, width: int) -> Iterator[str]:
+    if count > DECISIONS_MOST:
+        yield from said("", f"and {count - DECISIONS_MOST} more: {command}", width)
+
+
+def _links(status: Status, width: int) -> Iterator[str]:
+    """Yield the links; those that work need no more than their names."""
+    working = [row.name for row in status.links if row.works]
+    others = [row for row in status.links if not row.works]
+    lines = [link_words(_shortened(row, status), status.now) for row in others]
+    if working:
+        lines.append(f"{'all work' if not others else 'ok'}: {', '.join(working)}")
+    yield from _labelled("Links", lines, width)
+
+
+def _shortened(row: LinkRow, status: Status) -> LinkRow:
+    """Return a link without the words that the reason of the state has already."""
+    is_told = bool(row.words) and row.words in status.detail
+    return msgspec.structs.replace(row, words="see above") if is_told else row
+
+
+def _events(status: Status, width: int) -> Iterator[str]:
+    # The fills are told above.
+    rows = [row for row in status.events if row.action != "FILLED"]
+    for label, row in zip(chain(["Last"], repeat("")), rows, strict=False):
+        # One line for each event: `trueup audit` has the whole entry.
+        yield cut(f"{label:<{LABEL}}{event_words(row)}", width)
+
+
+def _labelled(label: str, texts: Iterable[str], width: int) -> Iterator[str]:
+    """Yield texts as lines; only the first has the label."""
+    for name, text in zip(chain([label], repeat("")), texts, strict=False):
+        yield from said(name, text, width)
+
+
+def _account(status: Status) -> str:
+    since = ""
+    if status.since is not None:
+        since = f", since {_since(status.since, status.now)}"
+    return f"{account_words(status.account, status.trade_mode)}{since}"
+
+
+def _scope(status: Status) -> str:
+    process = f"process {status.pid}, " if status.pid else ""
+    kept = "no journal: the book ends with the bot"
+    if status.journal:
+        kept = f"{status.journal}, stream {status.stream}" if status.stream else status.journal
+    return f"{process}{status.scope or status.symbol or 'not known'}; {kept}"
+
+
+def _since(moment: str, now: str) -> str:
+    return f"{moment_of(moment, now)} ({age_words(seconds_between(moment, now))})"
+
+
+def seconds_between(earlier: str, later: str) -> float:
+    """Return the seconds between two ISO 8601 times; 0 if the clock was set back."""
+    # Imported here: a status without ages does not need it.
+    import datetime as dt
+
+    first, last = dt.datetime.fromisoformat(earlier), dt.datetime.fromisoformat(later)
+    return max(0.0, (last - first).total_seconds())
+
+
+def _mode(row: ModeRow, now: str) -> str:
+    words = "trading is paused" if row.mode == "paused" else "only closes are allowed"
+    why = f": {row.why}" if row.why else ""
+    return f"{words} by {row.by}{why}, since {_since(row.since, now)}; ends with `trueup resume`"
+
+
+def _decision(row: Decision, status: Status, width: int) -> Iterator[str]:
+    since = f", since {_since(row.since, status.now)}" if row.since else ""
+    yield from said("To decide", f"{row.what}{since}", width)
+    for name, text in (("opened", row.opened), ("stops", row.protection)):
+        if text:
+            yield from said("", f"{name}: {text}", width)
+    yield from said("", f"yes, `trueup approve {row.id}`: {row.if_approved}", width)
+    yield from said("", f"no answer: {row.if_left}", width)
+
+
+def _in_doubt(row: InDoubt, status: Status, width: int) -> Iterator[str]:
+    key = f", key {row.key!r}" if row.key else ""
+    order = f"{row.action} {format_lots(row.lots)}L {row.symbol} ({row.order_id}{key})"
+    sent = f"{order}, since {_since(row.since, status.now)}: {row.error}"
+    yield from said("In doubt", sent, width)
+    yield from said("", f"so far: {row.evidence}", width) if row.evidence else ()
+    then = f"next look {moment_of(row.next_look, status.now)}; " if row.next_look else ""
+    yield from said("", f"{then}decided {row.decided}", width)
+
+
+def other_refusals(status: Status) -> Iterator[RefusedRow]:
+    """Yield the reasons against entries that no other line of the status tells.
+
+    A mode has a line of its own, and so have the reason of the state and each order in doubt.
+    """
+    for row in status.refused:
+        is_mode = status.mode is not None and "`trueup resume`" in row.until
+        in_doubt = (doubt.order_id for doubt in status.in_doubt)
+        is_told = row.reason in status.detail or any(name in row.reason for name in in_doubt)
+        if not is_mode and not is_told:
+            yield row
+
+
+def _refused(row: RefusedRow, status: Status, width: int) -> Iterator[str]:
+    scope = f"in {row.symbol}" if row.symbol else "in the whole account"
+    since = f" since {_since(row.since, status.now)}" if row.since else ""
+    by = "Limit" if row.by_limit else "Entries"
+    yield from said(by, f"REFUSED {scope}{since}: {row.reason}", width)
+    yield from said("", f"ends with: {row.until}", width)
+
+
+def _overdue(status: Status, width: int) -> Iterator[str]:
+    for row in status.overdue:
+        since = f", asked for since {clock_of(row.since)} UTC" if row.since else ""
+        again = f", next at {clock_of(row.next)} UTC" if row.next else ""
+        yield from said("Waits for", f"the deals of ticket {row.ticket}{since}{again}", width)
+
+
+def _strategies(status: Status, width: int) -> Iterator[str]:
+    # With one strategy the books say the same.
+    if len(status.strategies) > 1:
+        rows = (
+            f"{row.symbol} {format_lots(row.lots)}L, "
+            + ("claimed by no strategy" if row.magic is None else f"magic {row.magic}")
+            for row in status.strategies
         )
-        profit = ""
-        if row.profit is not None:
-            profit = f", profit {format_money(row.profit, currency_digits, with_sign=True)}"
-        position = f"{row.side} {format_lots(row.lots)}L @ {format_price(row.price_open)}"
-        yield from said(label, f"{row.ticket} {row.symbol} {position}{levels}{profit}")
+        yield from _labelled("Strategies", rows, width)
 
 
-def _lots(rows: Sequence[LotsRow]) -> Iterable[str]:
-    for label, row in zip(["Strategies", *[""] * len(rows)], rows, strict=False):
-        owner = "claimed by no strategy" if row.magic is None else f"magic {row.magic}"
-        yield from said(label, f"{row.symbol} {format_lots(row.lots)}L, {owner}")
+def _foreign(status: Status, width: int) -> Iterator[str]:
+    if not status.foreign:
+        return
+    yield from said("Foreign", f"{status.foreign} at the broker, not ours, never touched", width)
+    yield from foreign_lines(status.foreign_rows[:FOREIGN_MOST], width)
+    if len(status.foreign_rows) > FOREIGN_MOST:
+        yield f"  and {len(status.foreign_rows) - FOREIGN_MOST} more"
 
 
-def time_of(moment: str) -> str:
-    """Return an ISO 8601 time for people: 2026-01-05 14:03:07 UTC."""
-    return f"{dt.datetime.fromisoformat(moment):%Y-%m-%d %H:%M:%S} UTC"
+# Single facts, also for the live view.
 
 
-def _clock(moment: str | None) -> str:
-    if moment is None:
-        return "never"
-    return f"{dt.datetime.fromisoformat(moment):%H:%M:%S} UTC"
+def reading_words(status: Status) -> str:
+    """Say how old the broker's side of the books is."""
+    if status.source == "journal" and status.journal_trouble:
+        return "not known: the journal cannot be read"
+    flat = "" if status.books else "flat; "
+    if status.checked is None:
+        return f"{flat}the broker's side is not known"
+    if status.source != "bot":
+        return f"{flat}the broker was last asked at {moment_of(status.checked, status.now)}"
+    return f"{flat}the broker's side is of {_since(status.checked, status.now)}"
+
+
+def money_words(money: Money) -> str:
+    """Write the money of account and book."""
+    realised = f"realised {format_money(money.realised, money.digits, money.currency)}"
+    if money.balance is None or money.equity is None:
+        return f"{realised}; balance and equity are not known"
+    balance, equity = (format_money(m, money.digits) for m in (money.balance, money.equity))
+    return f"balance {balance}, equity {equity}, {realised}"
+
+
+def price_words(row: PriceRow, now: str) -> str:
+    """Write a price with its age; an old price says that it is old."""
+    trouble = f": {row.trouble}" if row.trouble else ""
+    if row.bid is None or row.ask is None or row.at is None:
+        return f"{row.symbol} no price yet{trouble}"
+    old = "OLD, " if row.is_old else ""
+    price = f"{format_price(row.bid)} / {format_price(row.ask)}"
+    return f"{row.symbol} {price}, {old}of {_since(row.at, now)}{trouble}"
+
+
+def event_words(row: EventRow) -> str:
+    """Write an event."""
+    # The details of an explanation are a whole sentence, and need the room for the money in them.
+    action = "" if row.action == "EXPLAINED" else f"{row.action} "
+    ticket = f"{row.ticket} " if row.ticket else ""
+    # A person's reason may have line ends, and an event has one line.
+    details = " ".join(row.details.split())
+    return f"{clock_of(row.at)} {action}{ticket}{details}"
+
+
+def fill_words(row: FillRow, now: str) -> str:
+    """Write an executed order."""
+    price = "" if row.price is None else f" @ {format_price(row.price)}"
+    ticket = f", ticket {row.ticket}" if row.ticket else ""
+    order = f"{row.action} {format_lots(row.lots)}L {row.symbol}{price}{ticket}"
+    return f"{moment_of(row.at, now)}: {order}"
+
+
+def link_words(row: LinkRow, now: str) -> str:
+    """Write a link with its state and its age."""
+    mark = {True: "ok", False: "DOWN", None: "?"}[row.works]
+    age = f", {_since(row.at, now)}" if row.at else ""
+    return f"{row.name:<9}{mark:<5}{row.words}{age}"

@@ -13,6 +13,7 @@ import msgspec
 
 from trueup.core.account.trust import Reason, Unknown
 from trueup.core.model import FieldNote, Position, RowFault, Snapshot
+from trueup.protocol.failures import failure_of
 from trueup.protocol.rows import (
     MILLISECONDS,
     OTHER_SPELLINGS,
@@ -140,6 +141,10 @@ def read_positions(reply: object) -> Snapshot | Unknown:
     status, error = reply.get("status"), reply.get("error") or reply.get("message")
     # Only a clear success counts: any doubt makes the whole reading unknown.
     if not isinstance(status, str) or status.upper() not in GOOD_STATUS:
+        # A gateway of ours answers and names the cause, so the gateway is not offline.
+        failure = failure_of(reply)
+        if failure is not None:
+            return failure
         because = f" ({brief(error)})" if error else ""
         is_refused = isinstance(status, str) and status.upper() == REFUSED_STATUS
         until = UNTIL_UNDERSTOOD if is_refused else UNTIL

@@ -9,7 +9,8 @@ from typing import Any, assert_never
 import msgspec
 
 from trueup.core.book import outcome as outcomes
-from trueup.core.book.events import OrderKind
+from trueup.core.book.events import AT_ONCE, OrderKind
+from trueup.core.book.order import PENDING_TYPES
 from trueup.core.book.outcome import OrderOutcome
 from trueup.core.conversions import number, number_or_text, plain, whole_number
 from trueup.core.quantity import is_price, is_volume
@@ -17,7 +18,8 @@ from trueup.errors import LocalProtocolError, OutcomeUnknown
 from trueup.protocol.text import brief, read_json, why_unreadable
 
 SETTLED_STATUS = frozenset({"FILLED", "PLACED", "DONE", "REJECTED"})
-CHANGES = frozenset({"MODIFY", "CANCEL"})
+# The orders that need neither a volume nor a price.
+OF_TICKETS = frozenset({"MODIFY", "CANCEL", "MODIFY_ORDER", "CLOSE_BY"})
 # Replies of gateways of the guide's family to an unknown action. The text must begin so, because
 # the broker's own words further on may look similar.
 NOT_UNDERSTOOD = re.compile(
@@ -34,7 +36,7 @@ NOT_UNDERSTOOD = re.compile(
 ERROR_LONGEST = 500
 TICKETS = range(1, 2**64)
 # A pandas column of tickets has floats if a ticket is missing, so these are converted to integers.
-WHOLE = frozenset({"position", "order", "magic", "login", "ticket"})
+WHOLE = frozenset({"position", "position_by", "order", "magic", "login", "ticket"})
 
 
 def encode_order(order: Mapping[str, Any]) -> bytes:
@@ -50,7 +52,7 @@ def encode_order(order: Mapping[str, Any]) -> bytes:
         if not isinstance(order.get(key), str) or not order[key]:
             raise LocalProtocolError(f"{key}={order.get(key)!r:.40} is not valid: give a text")
     action = order.get("action")
-    if isinstance(action, str) and action in CHANGES:
+    if isinstance(action, str) and action in OF_TICKETS:
         return _encoded(order)
     if action not in ("BUY", "SELL"):
         raise LocalProtocolError(f"action={action!r:.40} is not valid: give BUY or SELL")
@@ -142,8 +144,8 @@ def read_outcome(reply: Mapping[str, Any], kind: OrderKind, volume: float) -> Or
     match status:
         case "FILLED":
             return _fill(reply, volume)
-        # A market order cannot be PLACED or DONE, so such a reply proves nothing about it.
-        case "PLACED" | "DONE" if kind is not OrderKind.MARKET:
+        # An order that trades at once cannot be PLACED or DONE: such a reply proves nothing.
+        case "PLACED" | "DONE" if kind not in AT_ONCE:
             return _applied(reply, kind)
         case "REJECTED":
             return outcomes.Refused(error)
@@ -172,7 +174,7 @@ def _applied(reply: Mapping[str, Any], kind: OrderKind) -> OrderOutcome:
     named = reply.get("ticket")
     ticket = whole_number(named) or 0
     ticket = ticket if ticket in TICKETS else 0
-    if kind not in (OrderKind.LIMIT, OrderKind.STOP):
+    if kind not in PENDING_TYPES:
         return outcomes.Done(ticket)
     if not ticket:
         # Without its ticket a pending order could be neither watched nor cancelled.

@@ -8,10 +8,13 @@ from typing import Any, Literal
 import msgspec
 
 from trueup.core.book.terms import DATED, FILLINGS, HIGHEST_DEVIATION, TIMES
+from trueup.core.claims import claimable
 from trueup.core.gateway_record import BookAsked, RequestInDoubt
 from trueup.core.model import Position
 from trueup.core.scope import Scope
 from trueup.errors import RemoteProtocolError
+from trueup.protocol.claims import ClaimReply, ClaimRequest
+from trueup.protocol.failures import Cause
 from trueup.protocol.history import CURSOR, HistoryReply, HistoryRequest
 from trueup.protocol.module_calls import CallReply, CallRequest, why_not_forwarded
 from trueup.protocol.request_status import RequestStatusReply
@@ -28,12 +31,14 @@ from trueup.protocol.text import DAMAGED, MARK, decode_json, why_unreadable, wri
 
 ACTIONS = (
     *("GET_POSITIONS", "HELLO", "SNAPSHOT", "TICK", "PING", "BUY", "SELL", "MODIFY", "CANCEL"),
-    *("HISTORY", "REQUEST_STATUS", "CALL", "OPEN", "CLOSE", "GET_ACCOUNT", "SYNC_ALL"),
+    *("MODIFY_ORDER", "CLOSE_BY", "HISTORY", "REQUEST_STATUS", "CALL", "CLAIM", "OPEN", "CLOSE"),
+    *("GET_ACCOUNT", "SYNC_ALL"),
 )
 # The range of tickets that the official module accepts (Python integration).
 TICKETS = range(2**64)
 TRADES = frozenset({"BUY", "SELL"})
-CHANGES = frozenset({"MODIFY", "CANCEL"})
+TYPES = ("market", "limit", "stop", "stop_limit")
+CHANGES = frozenset({"MODIFY", "CANCEL", "MODIFY_ORDER"})
 DIALECT_ORDERS = frozenset({"OPEN", "CLOSE"})
 ORDER_ID_LONGEST = 128
 # Limits of names (characters) and of uuids (bytes of JSON): values that are echoed in a reply or
@@ -49,11 +54,11 @@ NOT_PARAMETERS = frozenset(
         *("order_id", "uuid", "session", "id", "ticket", "timestamp"),
         *("since_msc", "until_msc", "after", "scope"),
         *("function", "args", "named"),
-        *("stream", "key", "journal", "book"),
+        *("stream", "key", "journal", "book", "claim", "release", "with_result"),
     }
 )
 # All actions that may change something at the broker.
-ORDERS = TRADES | CHANGES | DIALECT_ORDERS
+ORDERS = TRADES | CHANGES | DIALECT_ORDERS | {"CLOSE_BY"}
 # All actions that change nothing there. An action in neither set needs the right to trade.
 QUERIES = frozenset(
     {
@@ -68,13 +73,19 @@ class Request(msgspec.Struct):
 
     An order has `order_id`, `symbol`, `volume` (lots), and optionally `price`, `sl`, `tp` (prices,
     0.0 for none), `position` (the ticket to close), `magic`, `comment`, and `login` and `server`
-    (the intended account; 0 and an empty text for any). BUY and SELL with `type` limit or stop
-    place a pending order at `price`. `deviation` (points), `type_filling`, `type_time` and
-    `expiration` (seconds of the trade server's clock) are the terms of an order; see
-    `core.book.terms`. MODIFY sets `sl` and `tp` of `position`; CANCEL deletes the pending `order`.
+    (the intended account; 0 and an empty text for any). BUY and SELL with `type` limit, stop or
+    stop_limit place a pending order at `price`; a stop_limit order becomes a limit order at
+    `stoplimit`. `deviation` (points), `type_filling`, `type_time` and `expiration` (seconds of the
+    trade server's clock) are the terms of an order; see `core.book.terms`. MODIFY sets `sl` and
+    `tp` of `position`; CANCEL deletes the pending `order`; MODIFY_ORDER sets `price`, `stoplimit`,
+    `sl` and `tp` of the pending `order`, and, with `type_time`, when that order ends. CLOSE_BY
+    closes the opposite positions `position` and `position_by` by each other.
     `stream`, `journal` and `key` name the book that sent the order and its caller's key; the record
-    keeps them. `since_msc`, `until_msc` and `after` belong to HISTORY,
-    `function`, `args` and `named` to CALL.
+    keeps them. `foreign` says that the book does not have the position. `by` names the person who
+    asked for an order that its sender could not journal; see `snapshot.UNJOURNALLED`. `claim` is
+    the name of the sender's claim (see `protocol.claims`), `release` belongs to CLAIM. With
+    `with_result` the reply has the fields of the module's own result. `since_msc`, `until_msc` and
+    `after` belong to HISTORY, `function`, `args` and `named` to CALL.
     `ticket` and `timestamp` belong to the other dialect (see `protocol.dialect`).
     """
 
@@ -114,26 +125,53 @@ class Request(msgspec.Struct):
     type_filling: str = ""
     type_time: str = ""
     expiration: int = 0
+    foreign: bool = False
+    by: str = ""
+    stoplimit: float = 0.0
+    with_result: bool = False
+    position_by: int = 0
     function: str = ""
     args: tuple[Any, ...] = ()
     named: dict[str, Any] = {}
+    claim: str = ""
+    release: bool = False
     uuid: object = msgspec.UNSET
 
 
 class PositionsReply(msgspec.Struct):
     """The reply to GET_POSITIONS; FAILED means not readable, not that there are no positions.
 
-    `capabilities` lists the further requests that clients of ours can send.
+    `capabilities` lists the further requests that clients of ours can send; `cause` is why the
+    list could not be read.
     """
 
     status: Literal["SUCCESS", "FAILED"]
     positions: list[Position] = []
     error: str | None = None
     capabilities: tuple[str, ...] = CAPABILITIES
+    cause: Cause | msgspec.UnsetType = msgspec.UNSET
 
 
 Status = Literal["FILLED", "PLACED", "DONE", "REJECTED", "UNKNOWN"]
 """The outcome of an order on the wire; on the bot's side it is `core.book.outcome`."""
+
+
+class ModuleResult(msgspec.Struct, frozen=True):
+    """The fields of an `OrderSendResult` of the module, without its `request`.
+
+    `volume` is lots; `price`, `bid` and `ask` are prices, 0 if the terminal gave none.
+    """
+
+    retcode: int
+    deal: int
+    order: int
+    volume: float
+    price: float
+    bid: float
+    ask: float
+    comment: str
+    request_id: int
+    retcode_external: int
 
 
 class OrderReply(msgspec.Struct):
@@ -145,6 +183,7 @@ class OrderReply(msgspec.Struct):
         ticket: the ticket of the order, and of the position that the order opened.
         retcode: MetaTrader's return code.
         repeated: the order came before; this is its first outcome, and nothing was sent now.
+        result: the module's own result, if the request asked for it and the module gave one.
     """
 
     order_id: str
@@ -156,6 +195,7 @@ class OrderReply(msgspec.Struct):
     deal: int | None = None
     retcode: int | None = None
     repeated: bool | msgspec.UnsetType = msgspec.UNSET
+    result: ModuleResult | msgspec.UnsetType = msgspec.UNSET
 
 
 class TickReply(msgspec.Struct):
@@ -170,10 +210,14 @@ class TickReply(msgspec.Struct):
 
 
 class ErrorReply(msgspec.Struct):
-    """The reply to a request that is unknown or cannot be answered."""
+    """The reply to a request that is unknown or cannot be answered.
+
+    `cause` is why a snapshot could not be read.
+    """
 
     status: Literal["ERROR", "FAILED"]
     error: str
+    cause: Cause | msgspec.UnsetType = msgspec.UNSET
 
 
 class PongReply(msgspec.Struct):
@@ -192,6 +236,7 @@ Reply = (
     | RequestStatusReply
     | TickReply
     | CallReply
+    | ClaimReply
     | ErrorReply
     | PongReply
 )
@@ -229,7 +274,7 @@ def decode_request(raw: bytes) -> Request:
         raise RemoteProtocolError(
             f"action={request.action!r:.40} is not known: give one of {known}"
         )
-    if request.action in TRADES or request.action in CHANGES:
+    if request.action in ORDERS - DIALECT_ORDERS:
         _check_order(request)
     elif request.action in DIALECT_ORDERS:
         _check_numbers(request)
@@ -243,6 +288,8 @@ def decode_request(raw: bytes) -> Request:
         _check_id(request)
     elif request.action == "CALL":
         _check_call(request)
+    elif request.action == "CLAIM":
+        _check_claim(request)
     return request
 
 
@@ -260,9 +307,9 @@ def _check_sizes(request: Request) -> None:
         raise RemoteProtocolError(
             f"uuid has more than {UUID_BYTES_MOST} bytes as JSON: give a shorter one"
         )
-    for name in ("symbol", "session", "after", "digest", "server", "type"):
+    for name in ("symbol", "session", "after", "digest", "server", "type", "claim"):
         _check_name(getattr(request, name), name)
-    for name in ("stream", "journal", "key"):
+    for name in ("stream", "journal", "key", "by"):
         _check_name(getattr(request, name), name, OWN_NAME_LONGEST)
     if len(request.comment) > COMMENT_LONGEST:
         raise RemoteProtocolError(
@@ -304,6 +351,7 @@ def snapshot_request(request: Request) -> SnapshotRequest:
         digest=request.digest,
         book=request.book,
         scope=request.scope,
+        claim=request.claim,
     )
 
 
@@ -319,6 +367,12 @@ def call_request(request: Request) -> CallRequest:
     return CallRequest(request.id, request.function, request.args, request.named)
 
 
+def claim_request(request: Request) -> ClaimRequest:
+    """Return the fields of a CLAIM request as a `ClaimRequest`."""
+    assert request.scope is not None
+    return ClaimRequest(claimable(request.scope), request.journal, request.release)
+
+
 def parameters_of(request: Request) -> dict[str, Any]:
     """Return an order's parameters: two requests with the same id must agree in them."""
     asked = ((name, getattr(request, name), default) for name, default in _PARAMETERS)
@@ -326,21 +380,56 @@ def parameters_of(request: Request) -> dict[str, Any]:
 
 
 def _check_order(request: Request) -> None:
-    if request.action in TRADES and request.type not in ("market", "limit", "stop"):
+    if request.action in TRADES and request.type not in TYPES:
         raise RemoteProtocolError(
-            f"type={request.type!r:.40} is not known: give market, limit or stop"
+            f"type={request.type!r:.40} is not known: give one of {', '.join(TYPES)}"
         )
     _check_id(request)
     _check_numbers(request)
     if request.action in TRADES:
         _check_symbol(request, request.action)
+        _check_stoplimit(request)
         _check_terms(request)
+    elif request.action == "MODIFY_ORDER":
+        _check_modification(request)
+    elif request.action == "CLOSE_BY":
+        _check_pair(request)
     if request.action in TRADES and request.type != "market" and request.position:
         # MetaTrader would accept the order, and it would open a second position.
         raise RemoteProtocolError(
             f"position={request.position} is only for orders at the market: a {request.type} order "
             "opens something new; to close at a price give the position a stop or a target (MODIFY)"
         )
+
+
+def _check_pair(request: Request) -> None:
+    first, second = request.position, request.position_by
+    if not first or not second or first == second:
+        raise RemoteProtocolError(
+            f"position={first} with position_by={second} is not valid: give the tickets of two "
+            "opposite positions"
+        )
+
+
+def _check_stoplimit(request: Request) -> None:
+    """Refuse a stop-limit order without its second price, and that price on another order."""
+    is_valid = request.stoplimit > 0 if request.type == "stop_limit" else not request.stoplimit
+    if not is_valid:
+        raise RemoteProtocolError(
+            f"stoplimit={request.stoplimit} is not valid for type {request.type}: a stop_limit "
+            "order has one above 0, and no other order has one"
+        )
+
+
+def _check_modification(request: Request) -> None:
+    """Refuse a modification of a pending order that lacks the price, or has terms of a deal."""
+    if not request.price > 0:
+        raise RemoteProtocolError(
+            f"price={request.price} is not valid: MODIFY_ORDER sets the price, so give one above 0"
+        )
+    if request.deviation is not None or request.type_filling:
+        raise RemoteProtocolError("deviation and type_filling cannot be modified: leave them out")
+    _check_terms(request)
 
 
 def _check_terms(request: Request) -> None:
@@ -355,7 +444,8 @@ def _check_terms(request: Request) -> None:
         raise RemoteProtocolError(
             f"deviation={request.deviation} is not valid: give points, 0 or above"
         )
-    if request.type == "market" and (request.type_time or request.expiration):
+    is_market = request.action in TRADES and request.type == "market"
+    if is_market and (request.type_time or request.expiration):
         raise RemoteProtocolError("type_time and expiration are only for limit and stop orders")
     if (request.type_time in DATED) != (request.expiration > 0):
         raise RemoteProtocolError(
@@ -435,11 +525,22 @@ def _check_call(request: Request) -> None:
         raise RemoteProtocolError(why)
 
 
+def _check_claim(request: Request) -> None:
+    if request.scope is None:
+        raise RemoteProtocolError("CLAIM needs a scope: give what is claimed, and by whom")
+    if any(DAMAGED in name for name in (request.scope.run, *request.scope.symbols)):
+        raise RemoteProtocolError("scope has a part of a character: give whole characters")
+    try:
+        claimable(request.scope)
+    except ValueError as error:
+        raise RemoteProtocolError(f"the scope cannot be claimed: {error}") from None
+
+
 def _check_numbers(request: Request) -> None:
-    for name in ("volume", "price", "sl", "tp"):
+    for name in ("volume", "price", "sl", "tp", "stoplimit"):
         if not math.isfinite(getattr(request, name)):
             raise RemoteProtocolError(f"{name} is not a number")
-    for name in ("position", "magic", "order"):
+    for name in ("position", "position_by", "magic", "order"):
         if getattr(request, name) not in TICKETS:
             raise RemoteProtocolError(f"{name} is not a whole number from 0 to 2**64 - 1")
 
@@ -455,7 +556,7 @@ def not_begun(request: Request, why: str, *, came_before: bool = False) -> NotBe
     if request.action in ORDERS:
         return OrderReply(request.order_id, "REJECTED", error=f"not sent: {why}")
     if request.action == "GET_POSITIONS":
-        return PositionsReply("FAILED", error=why)
+        return PositionsReply("FAILED", error=why, cause=Cause.TERMINAL)
     if request.action == "TICK":
         return TickReply("FAILED", request.symbol, error=why)
     return ErrorReply("FAILED", why)

@@ -38,6 +38,7 @@ from trueup.core.model import (
     UnknownSymbol,
 )
 from trueup.core.scope import Neighbour, Scope
+from trueup.protocol.failures import failure_of
 from trueup.protocol.guide import needs_no_care
 from trueup.protocol.rows import TOO_LARGE, is_sound_order
 from trueup.protocol.snapshot_rows import Lists, read_each, read_lists
@@ -59,7 +60,18 @@ NAMED_AT_ONCE = 500
 HISTORY_LONGEST_SEC = 31 * 86_400
 # How many other books a book is told about at most.
 NEIGHBOURS_MOST = 20
-CAPABILITIES = ("SNAPSHOT", "DEALS", "TICK", "REQUEST_STATUS", "HISTORY", "BOOK", "CALL", "TERMS")
+CAPABILITIES = (
+    *("SNAPSHOT", "DEALS", "TICK", "REQUEST_STATUS", "HISTORY", "BOOK", "CALL", "TERMS"),
+    *("MODIFY_ORDER", "STOP_LIMIT", "CLOSE_BY", "CLAIM"),
+)
+
+
+UNJOURNALLED = "UNJOURNALLED"
+"""The capability of a gateway whose record of requests is on disk and keeps `by` of an order.
+
+A bot whose journal takes nothing may send a person's close through such a gateway: the record can
+tell a later process of it.
+"""
 
 
 class SnapshotRequest(msgspec.Struct, tag_field="action", tag="SNAPSHOT", omit_defaults=True):
@@ -82,6 +94,7 @@ class SnapshotRequest(msgspec.Struct, tag_field="action", tag="SNAPSHOT", omit_d
         scope: the book that asks, and which positions it counts as its own; its symbols are
             `symbols`. Without a scope the reply names no other books; a scope without a `run`
             belongs to no book and asks for all books.
+        claim: the name of the sender's claim, which this request renews (see `protocol.claims`).
     """
 
     session: str
@@ -94,6 +107,7 @@ class SnapshotRequest(msgspec.Struct, tag_field="action", tag="SNAPSHOT", omit_d
     digest: str = ""
     book: BookAsked | None = None
     scope: Scope | None = None
+    claim: str = ""
 
     @property
     def asks_more(self) -> bool:
@@ -414,7 +428,9 @@ def _why_not(reply: object, error: str) -> Unknown:
     if reply.get("status") == "ERROR":
         sentence = f"The gateway does not know SNAPSHOT any more: {brief(reply.get('error'))}"
         return Unknown(Reason.NO_EVIDENCE, sentence, "a gateway that serves SNAPSHOT")
-    return Unknown(Reason.UNREADABLE, f"The terminal could not be read: {reason_of(reply)}", UNTIL)
+    return failure_of(reply) or Unknown(
+        Reason.UNREADABLE, f"The terminal could not be read: {reason_of(reply)}", UNTIL
+    )
 
 
 def other_version(theirs: object) -> Unknown:

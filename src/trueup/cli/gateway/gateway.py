@@ -12,20 +12,23 @@ import typer
 
 from trueup.cli.gateway.crashes import end_without_a_dialog
 from trueup.cli.gateway.install import install
-from trueup.cli.terminal.terminal import WatchOption, start_terminal, stop_on_signals
+from trueup.cli.shared.ending import stop_on_signals
+from trueup.cli.shared.log_options import LogJsonOption, set_up_log
+from trueup.cli.terminal.terminal import WatchOption
 from trueup.errors import SettingsError
 from trueup.gateway.access.admission import Terms
 from trueup.gateway.reading.watcher import WATCH_MS
 from trueup.gateway.record.account_files import data_folder
 from trueup.gateway.server.service import LOOPBACK, Service, ServiceOptions
+from trueup.gateway.server.sockets import READ_SEC
 from trueup.gateway.terminal.clocks import Clocks
 from trueup.gateway.terminal.mt5 import FACTORY, require_module
 from trueup.gateway.worker.keeper import Timing
 from trueup.gateway.worker.worker import WorkerTerminal
 from trueup.logs import Logger, logger
-from trueup.observe.log import set_up_logging
 from trueup.runtime.time.clock import SystemClock
 from trueup.sim.process.process import TerminalOptions
+from trueup.sim.process.starting import start_terminal
 from trueup.sim.process.whereabouts import ask, find_terminal, state_folder
 
 log: Logger = logger("trueup.gateway")
@@ -142,6 +145,7 @@ def gateway(
     log_file: Annotated[
         Path | None, typer.Option("--log", metavar="FILE", help="Write the log to a file instead.")
     ] = None,
+    log_json: LogJsonOption = False,
     simulated: Annotated[
         bool,
         typer.Option(
@@ -171,7 +175,7 @@ def gateway(
     end_without_a_dialog()
     # Before the log: a missing module is an error of the command line, not of the service.
     served = _simulated() if simulated else _real()
-    set_up_logging(console=log_file is None, file=log_file)
+    set_up_log(console=log_file is None, file=log_file, as_json=log_json)
     timing = Timing(deadline_ms=deadline_ms)
     terms = Terms(key_file=key, allow_file=allow, is_plain=plain, rate_per_sec=rate)
     options = ServiceOptions(
@@ -204,7 +208,7 @@ def gateway(
             service.run()
         finally:
             log.info("[GATEWAY] Ending after the call under way")
-            service.close()
+            service.close(READ_SEC)
     log.info("[GATEWAY] Ended")
 
 

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import shutil
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from trueup.cli.gateway.service_files import systemd_unit, task_xml
-from trueup.cli.shared.say import say
+from trueup.cli.shared.services import (
+    FolderOption,
+    Kind,
+    check_name,
+    kind_of_system,
+    write_task,
+    write_unit,
+)
 from trueup.errors import SettingsError
 
 LOG_FILE = "gateway.log"
-
-
-class Kind(StrEnum):
-    """The service manager that runs the gateway."""
-
-    TASK = "task"
-    SYSTEMD = "systemd"
+DESCRIPTION = "trueup gateway: serves the MetaTrader 5 terminal of this machine to bots"
 
 
 def install(
@@ -42,11 +40,7 @@ def install(
         ),
     ] = None,
     name: Annotated[str, typer.Option(help="The service's name.")] = "trueup-gateway",
-    # The log and relative paths of the options are relative to this folder.
-    folder: Annotated[
-        Path,
-        typer.Option(metavar="FOLDER", help="The folder of the file, and of the running gateway."),
-    ] = Path(),
+    folder: FolderOption = Path(),
     wine_python: Annotated[
         str,
         typer.Option(
@@ -62,13 +56,10 @@ def install(
     """
     # Checked now: a service that is refused at its start would fail at night, unseen.
     words = _checked(ctx, options or [])
-    if not name or Path(name).name != name:
-        raise SettingsError("--name", name, "give a name without a path")
+    check_name(name)
     here = folder.resolve()
-    if kind is None:
-        kind = Kind.TASK if os.name == "nt" else Kind.SYSTEMD
-    if kind is Kind.TASK:
-        _write_task(name, here, words)
+    if (kind or kind_of_system()) is Kind.TASK:
+        write_task(name, here, ["gateway", *words], DESCRIPTION)
     else:
         _write_unit(name, here, words, wine_python)
 
@@ -81,28 +72,6 @@ def _checked(ctx: typer.Context, words: list[str]) -> list[str]:
     if taken["log_file"] is None:
         words = [*words, "--log", LOG_FILE]
     return words
-
-
-def _write_task(name: str, folder: Path, words: list[str]) -> None:
-    # The task scheduler wants the domain, which on a machine of its own is the machine's name.
-    user = os.environ.get("USERDOMAIN", "")
-    user = f"{user}\\{getpass.getuser()}" if user else getpass.getuser()
-    # -P keeps files of the folder from being imported instead of modules.
-    command = [sys.executable, "-P", "-m", "trueup", "gateway", *words]
-    path = _write(folder / f"{name}.xml", task_xml(user, command, str(folder)))
-    say(
-        f"Wrote {path}\n"
-        "\n"
-        f"Register it, as {user}:\n"
-        f'    schtasks /Create /TN "{name}" /XML "{path}" /F\n'
-        "Start it now; from then on it starts when you log on, and again within a minute of any "
-        "end:\n"
-        f'    schtasks /Run /TN "{name}"\n'
-        "Look at it, switch it off, take it away:\n"
-        f'    schtasks /Query /TN "{name}" /V /FO LIST\n'
-        f'    schtasks /Change /TN "{name}" /DISABLE\n'
-        f'    schtasks /Delete /TN "{name}" /F'
-    )
 
 
 def _write_unit(name: str, folder: Path, words: list[str], wine_python: str) -> None:
@@ -119,27 +88,4 @@ def _write_unit(name: str, folder: Path, words: list[str], wine_python: str) -> 
         for variable in ("WINEPREFIX", "DISPLAY")
         if wine_python and variable in os.environ
     ]
-    unit = systemd_unit([*command, "-P", "-m", "trueup", "gateway", *words], str(folder), kept)
-    path = _write(folder / f"{name}.service", unit.encode())
-    say(
-        f"Wrote {path}\n"
-        "\n"
-        "Register it and start it, as the user whose terminal it is:\n"
-        f'    systemctl --user link "{path}"\n'
-        f"    systemctl --user enable --now {name}\n"
-        "Let it run without anybody logged in:\n"
-        "    loginctl enable-linger\n"
-        "Look at it, switch it off:\n"
-        f"    systemctl --user status {name}\n"
-        f"    systemctl --user disable --now {name}"
-    )
-
-
-def _write(path: Path, content: bytes) -> Path:
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        because = (error.strerror or str(error)).lower()
-        valid = f"give a folder that exists and can be written ({because})"
-        raise SettingsError("--folder", str(path.parent), valid) from error
-    return path
+    write_unit(name, folder, [*command, "-P", "-m", "trueup", "gateway", *words], DESCRIPTION, kept)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from trueup.cli.shared.json_document import JsonOption, print_document
 from trueup.cli.shared.say import say
 from trueup.errors import KeysError
 from trueup.gateway.access.keys import MODES_ARE_CHECKED, default_folder, new_keys, read_public_key
@@ -55,9 +56,12 @@ def new(
 def show(
     name: Annotated[str, typer.Argument(help="The pair's name, or the path of a key file.")],
     folder: FolderOption = "",
+    as_json: JsonOption = False,
 ) -> None:
     """Print the public key of a pair."""
-    say(read_public_key(_file(name, _folder(folder))))
+    file = _file(name, _folder(folder))
+    key = read_public_key(file)
+    print_document("keys show", {"public_key": key, "file": str(file)}) if as_json else say(key)
 
 
 def _folder(folder: str) -> Path:

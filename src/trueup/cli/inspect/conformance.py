@@ -11,16 +11,16 @@ import msgspec
 import typer
 
 from trueup.cli.inspect.conformance_note import keep_note, read_note
-from trueup.cli.operate.bot import JsonOption, print_json
-from trueup.cli.shared.endpoint import endpoint_of
+from trueup.cli.shared.json_document import JsonOption, print_document
+from trueup.cli.shared.progress import progress
 from trueup.cli.shared.say import say
 from trueup.conformance.examination.examination import Examination, Options
 from trueup.conformance.examination.findings import Report
-from trueup.conformance.run import examine
+from trueup.conformance.run import ALL_CHECKS, examine
 from trueup.conformance.text import write_report
 from trueup.errors import NotSent, TrueupError
 from trueup.gateway.access.keys import LinkKeys, draw_pair, link_keys
-from trueup.gateway.client.endpoints import tcp
+from trueup.gateway.client.endpoints import endpoint_of, tcp
 from trueup.gateway.client.greeting import greet
 from trueup.gateway.client.link import Link
 from trueup.gateway.client.zmq_hints import ZmqHints
@@ -120,7 +120,8 @@ def conformance(
     try:
         if greeting.is_encrypted and exam.first.raw is None:
             raise TrueupError(f"Nothing could be asked: {exam.first.why}.")
-        report = examine(exam, where.url, before)
+        with progress(f"Checking {where.url}", len(ALL_CHECKS)) as shown:
+            report = examine(exam, where.url, before, tell=lambda _: shown.advance())
     finally:
         exam.probe.close()
     # Written before the exit code, also of a failed run: a run with --restarted compares with it.
@@ -151,6 +152,8 @@ def _strangers(url: str, keys: LinkKeys) -> dict[str, Callable[[], Link]]:
 
 def _print(report: Report, *, as_json: bool, verbose: bool) -> None:
     if as_json:
-        print_json({**msgspec.to_builtins(report), "keeps_its_word": report.keeps_its_word})
+        print_document(
+            "conformance", {**msgspec.to_builtins(report), "keeps_its_word": report.keeps_its_word}
+        )
     else:
         say(write_report(report, in_full=verbose))

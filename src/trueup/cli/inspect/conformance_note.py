@@ -45,7 +45,7 @@ def read_note(url: str) -> Noted:
         return msgspec.json.decode(path.read_bytes(), type=Noted)
     except FileNotFoundError:
         why = f"there is no {path}"
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         why = f"{path} cannot be read ({error})"
     raise TrueupError(
         f"There is nothing to compare with: {why}. Run trueup conformance {url} --trade first, "

@@ -8,20 +8,22 @@ import platform
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import typer
 
 from trueup import __version__
 from trueup.cli.inspect.conformance import KeyFileOption, ServerKeyOption
-from trueup.cli.operate.bot import JsonOption, print_json
-from trueup.cli.shared.endpoint import endpoint_of
-from trueup.cli.shared.journal_place import JournalOption, default_journal, short_path
+from trueup.cli.shared.journal_place import JournalOption, default_journal
+from trueup.cli.shared.json_document import JsonOption, print_document
+from trueup.cli.shared.progress import progress
 from trueup.cli.shared.say import say
 from trueup.core.account.intended_account import account_named
 from trueup.core.account.trust import Bound
-from trueup.errors import SettingsError, TrueupError
+from trueup.core.scope import EVERY_SYMBOL
+from trueup.errors import NotSent, SettingsError, TrueupError
+from trueup.gateway.client.endpoints import TERMINAL_HERE, endpoint_of, tcp
 from trueup.observe.doctor_text import (
     COLOURS,
     DoctorRow,
@@ -33,10 +35,13 @@ from trueup.observe.doctor_text import (
     summary,
     warn,
 )
-from trueup.observe.status_text import BotStatus
-from trueup.runtime.control.bots import ask_bot, find_bots
-from trueup.runtime.doctor.book import JournalCheck, bot_rows, history_rows
+from trueup.observe.status.earlier import read_status
+from trueup.observe.status.status import Status
+from trueup.runtime.control.bots import Bot, ask_bot, find_bots, noted_bots
+from trueup.runtime.control.state_files import short_path
+from trueup.runtime.doctor.bots import UnheardBot, bot_rows, history_rows
 from trueup.runtime.doctor.gateway import CHECKS, GatewayVisit, unasked
+from trueup.runtime.doctor.journal import JournalCheck
 from trueup.runtime.doctor.line import CHECKS as WAY
 from trueup.runtime.doctor.line import Line, Target
 from trueup.runtime.time.clock import SystemClock
@@ -45,17 +50,30 @@ from trueup.sim.process.whereabouts import find_terminal
 
 SICK = 1
 OF_THE_TERMINAL = "the simulated terminal of this folder"
+GIVEN = "--gateway"
+OF_THE_BOT = "the bot of this folder"
+OF_SETTINGS = "GTW_HOST and GTW_PORT"
 NO_GATEWAY = (
     "no gateway is configured: GTW_HOST and GTW_PORT are not set, and neither a bot nor a "
     "simulated terminal runs in this folder"
 )
+OWN_TERMINAL = "the bot of this folder calls the terminal of this machine itself"
+
+
+class BotsHere(NamedTuple):
+    """The bots of this folder: those that answer, the others, and all by their state files."""
+
+    answered: list[Status]
+    unheard: list[UnheardBot]
+    noted: list[Bot]
+
 
 GatewayOption = Annotated[
     str | None,
     typer.Option(
         metavar="tcp://HOST:PORT",
-        help="The gateway. By default GTW_HOST and GTW_PORT, if set; else the gateway of the bot "
-        "of this folder, else the simulated terminal of this folder.",
+        help="The gateway. By default the gateway of the bot of this folder; else GTW_HOST and "
+        "GTW_PORT, if set; else the simulated terminal of this folder.",
     ),
 ]
 StreamOption = Annotated[
@@ -86,8 +104,9 @@ def doctor(
     # Lazy: the text report prints each row as soon as its check is done.
     checks = _rows(gateway, server_key, key_file, journal, stream, symbol or ())
     if as_json:
-        rows = list(checks)
-        print_json({"healthy": is_healthy(rows), "rows": msgspec.to_builtins(rows)})
+        with progress("Checking"):
+            rows = list(checks)
+        print_document("doctor", {"healthy": is_healthy(rows), "rows": msgspec.to_builtins(rows)})
     else:
         rows = list(map(_printed, checks))
         say(f"\n{summary(rows)}")
@@ -117,26 +136,46 @@ def _rows(
     try:
         settings = load_settings()
     except SettingsError as error:
-        remedy = "correct it in the environment, .env or trueup.toml"
-        yield sick("settings", str(error), remedy)
+        risk = "no bot starts with these settings"
+        yield sick(
+            "settings", str(error), risk, "correct it in the environment, .env or trueup.toml"
+        )
         return
-    bots, silent = _bots()
-    target = target_of(gateway, settings, server_key, key_file, bots)
-    # The journal is read first, since the checks at the gateway compare with its book; its row is
+    bots = _bots()
+    target = target_of(gateway, settings, server_key, key_file, bots.noted)
+    # The journal is read first, since the checks at the gateway compare with its book; its rows are
     # printed later.
-    look = _journal(journal, stream, bots)
-    journal_row = look.row()
-    if target is None:
+    look = _journal(journal, stream, settings, bots)
+    journal_rows = list(look.rows())
+    if target is None and any(map(_calls_terminal, bots.noted)):
+        yield ok("settings", f"{OWN_TERMINAL}, so no gateway is asked")
+        yield from unasked((*WAY, *CHECKS))
+    elif target is None:
+        risk = "nothing between this machine and the broker is checked"
         remedy = "set GTW_HOST and GTW_PORT, or give --gateway tcp://HOST:PORT"
-        yield warn("settings", f"{NO_GATEWAY}, so none is asked", remedy)
+        yield warn("settings", f"{NO_GATEWAY}, so none is asked", risk, remedy)
         yield from unasked((*WAY, *CHECKS))
     else:
-        yield ok("settings", f"gateway {target.url} ({target.said_by})", gateway=target.url)
-        symbols = sorted({*named, *(bot.symbol for bot in bots)})
+        yield _settings_row(target, settings, bots)
+        symbols = sorted({*named, *(bot.symbol for bot in bots.noted)} - {EVERY_SYMBOL})
         yield from _at_the_gateway(target, look, symbols, _intended(settings, target))
-    yield journal_row
-    yield from bot_rows(bots, silent, settings.sync_interval_sec)
+    yield from journal_rows
+    yield from bot_rows(bots.answered, bots.unheard, settings.sync_interval_sec)
     yield from history_rows(look.compared)
+
+
+def _settings_row(target: Target, settings: Settings, bots: BotsHere) -> DoctorRow:
+    """Return the row of the gateway's address, with the addresses that are not checked."""
+    found = f"gateway {target.url} ({target.said_by})"
+    if settings.gateway_is_configured and target.said_by not in (OF_SETTINGS, GIVEN):
+        url = tcp(settings.gtw_host, settings.gtw_port)
+        if url != target.url:
+            found += f"; {OF_SETTINGS} name {url}, where no bot of this folder trades"
+    served = (bot.endpoint for bot in bots.noted if bot.endpoint and not _calls_terminal(bot))
+    others = sorted({*served} - {target.url})
+    if others:
+        found += f"; a bot of this folder trades at {', '.join(others)}: see --gateway"
+    return ok("settings", found, gateway=target.url)
 
 
 def _intended(settings: Settings, target: Target) -> Bound | None:
@@ -176,9 +215,9 @@ def target_of(
     settings: Settings,
     server_key: str | None,
     key_file: str | None,
-    bots: list[BotStatus],
+    bots: Sequence[Bot],
 ) -> Target | None:
-    """Return the gateway of the options, the settings or the bots, with the keys for it."""
+    """Return the gateway of the options, the bots or the settings, with the keys for it."""
     where = _where(gateway, settings, bots)
     if where is None:
         return None
@@ -194,42 +233,56 @@ def target_of(
 
 
 def _where(
-    gateway: str | None, settings: Settings, bots: list[BotStatus]
+    gateway: str | None, settings: Settings, bots: Sequence[Bot]
 ) -> tuple[str, int, str] | None:
     """Return the gateway's address and the source of the address, or None without a source.
 
     The settings' default address is the guide's example, so only an explicit setting counts.
     """
-    # The most explicit source wins; a bot knows the gateway that its book is kept with.
     if gateway is not None:
-        return *endpoint_of(gateway, "--gateway"), "--gateway"
-    if settings.gateway_is_configured:
-        return settings.gtw_host, settings.gtw_port, "GTW_HOST and GTW_PORT"
+        return *endpoint_of(gateway, GIVEN), GIVEN
+    # Its state file tells where a bot trades, also if the bot hangs or was killed.
     running = find_terminal()
     of_a_bot = next((bot.endpoint for bot in bots if bot.endpoint), "")
-    if of_a_bot and (running is None or of_a_bot != running.gateway):
-        return *endpoint_of(of_a_bot, "the bot's gateway"), "the bot of this folder"
+    # A bot that calls its terminal itself has no gateway; a simulated terminal has one of its own.
+    is_served = of_a_bot != TERMINAL_HERE
+    if of_a_bot and is_served and (running is None or of_a_bot != running.gateway):
+        return *endpoint_of(of_a_bot, "the bot's gateway"), OF_THE_BOT
+    if settings.gateway_is_configured and not of_a_bot:
+        return settings.gtw_host, settings.gtw_port, OF_SETTINGS
     if running is not None:
         return "127.0.0.1", running.port, OF_THE_TERMINAL
     return None
 
 
-def _bots() -> tuple[list[BotStatus], list[str]]:
-    """Return the status of each bot of this folder, and a sentence for each bot without answer."""
-    bots, silent = [], []
-    for bot in find_bots():
+def _calls_terminal(bot: Bot) -> bool:
+    return bot.endpoint == TERMINAL_HERE
+
+
+def _journal(
+    journal: str | None, stream: str | None, settings: Settings, bots: BotsHere
+) -> JournalCheck:
+    """Return the check of the journal of the option, of a bot, of the settings, or the default."""
+    if journal is None and bots.noted:
+        bot = bots.noted[0]
+        file = short_path(Path(bot.journal_file)) if bot.journal_file else None
+        return JournalCheck(file, stream or bot.stream or None, bots.answered)
+    place = journal or settings.trueup_journal or default_journal()
+    return JournalCheck(place, stream, bots.answered)
+
+
+def _bots() -> BotsHere:
+    """Ask each bot of this folder for its status."""
+    found = BotsHere([], [], sorted(noted_bots(), key=lambda bot: (bot.started, bot.pid)))
+    running = find_bots()
+    for bot in found.noted:
         # A bot of another release may answer with other fields: that is no answer for us.
         try:
+            if bot not in running:
+                raise NotSent
             answer: dict[str, Any] = ask_bot(bot, "status")
-            bots.append(msgspec.convert(answer["status"], BotStatus))
-        except (TrueupError, msgspec.ValidationError, KeyError):
-            silent.append(f"process {bot.pid} at {bot.control} does not answer")
-    return bots, silent
-
-
-def _journal(journal: str | None, stream: str | None, bots: list[BotStatus]) -> JournalCheck:
-    if journal is not None or not bots:
-        return JournalCheck(journal or default_journal(), stream, bots)
-    bot = bots[0]
-    place = short_path(Path(bot.journal_file)) if bot.journal_file else None
-    return JournalCheck(place, stream or bot.stream, bots)
+            found.answered.append(read_status(answer["status"]))
+        except (TrueupError, KeyError):
+            unheard = UnheardBot(bot.pid, bot.symbol, bot.control, bot in running)
+            found.unheard.append(unheard)
+    return found

@@ -1,56 +1,43 @@
-"""`trueup journal`, `trueup audit`, `trueup replay`: read a journal.
+"""`trueup journal`, `trueup replay`: verify, copy and mend a journal; show what was known.
 
-These commands read the journal itself, so they need no running bot, and change nothing.
+These commands read the journal itself, so they need no running bot. Only `mend` changes it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import csv
-import itertools
-import json
-import shutil
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import typer
 
-from trueup.cli.operate.bot import JsonOption, print_json
-from trueup.cli.shared import times
-from trueup.cli.shared.journal_place import JournalOption, default_journal, short_path
+from trueup.cli.inspect.reading import StreamOption, journal_of, reading, width
+from trueup.cli.shared.asking import ask_person
+from trueup.cli.shared.journal_place import JournalOption
+from trueup.cli.shared.json_document import JsonOption, print_document
+from trueup.cli.shared.progress import progress
 from trueup.cli.shared.say import say
-from trueup.errors import JournalError, SettingsError, TrueupError
-from trueup.journal import Record, open_reader
+from trueup.core.dates import iso
+from trueup.errors import JournalError
+from trueup.journal import open_reader
+from trueup.journal.backends.backup import back_up
+from trueup.journal.backends.location import database_at, is_file
+from trueup.journal.backends.salvage import salvage
 from trueup.journal.overview import overview
-from trueup.journal.reading.reader import JournalReader
-from trueup.observe.audit_text import COLUMNS, AuditRow, audit_lines
-from trueup.observe.event_words.words import ACTIONS
+from trueup.observe.lines import time_of
 from trueup.observe.replay_text import write_scene
-from trueup.observe.status_text import time_of
-from trueup.runtime.control.bots import ask_bot, find_bots
 from trueup.runtime.story.replay import replay as replay_scene
-from trueup.runtime.story.story import AuditFilter, orders_of, story
-from trueup.runtime.time.clock import SystemClock, iso
+from trueup.runtime.time import moments as times
+from trueup.runtime.time.clock import SystemClock
 
 app: typer.Typer = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Verify a journal, or list its streams.",
+    help="Verify, copy or mend a journal; list its streams.",
 )
 DAMAGED = 1
-# Lines per print call: a call for each line would take most of the time.
-LINES_AT_ONCE = 500
-
-StreamOption = Annotated[
-    str | None,
-    typer.Option(
-        "--stream",
-        help="The book of the journal; by default the running bot's book, or the only book.",
-    ),
-]
 
 
 @app.command()
@@ -64,13 +51,11 @@ def verify(
     the journal is altered or damaged, and the first such position is named. 2: there is no such
     journal.
     """
-    place = _place(journal)
-    names = [stream] if stream is not None else [found.name for found in overview(place).streams]
-    verdicts = [_verdict(place, name) for name in names]
+    verdicts = _verdicts(journal_of(journal), stream)
     if as_json:
-        print_json(verdicts)
+        print_document("journal verify", verdicts)
     else:
-        say("\n".join(line for verdict in verdicts for line in _verdict_lines(verdict)))
+        _say_verdicts(verdicts)
     if any(verdict["faults"] for verdict in verdicts):
         raise typer.Exit(DAMAGED)
 
@@ -78,61 +63,19 @@ def verify(
 @app.command()
 def info(journal: JournalOption = None, as_json: JsonOption = False) -> None:
     """List the streams of a journal and their last writers."""
-    seen = overview(_place(journal))
+    seen = overview(journal_of(journal))
     # Not `verify`: the list must be quick for a journal of years.
     if as_json:
         rows = [{**row._asdict(), "since": iso(row.since_ns)} for row in seen.streams]
-        print_json({"journal": seen.name, "bytes": seen.size, "streams": rows})
+        print_document("journal info", {"journal": seen.name, "bytes": seen.size, "streams": rows})
         return
     size = "" if seen.size is None else f", {seen.size / 1e6:.1f} MB"
     say(f"Journal {seen.name}{size}")
     for row in seen.streams:
         say(f"  {row.name}  {row.events} events")
         say(f"      last opened {time_of(iso(row.since_ns))} by {row.holder}")
-
-
-def audit(
-    since: Annotated[
-        str | None, typer.Option(metavar="TIME|AGE", help=f"Only from this time on: {times.HELP}.")
-    ] = None,
-    ticket: Annotated[
-        int | None,
-        typer.Option(min=1, help="Only entries about this position or pending order."),
-    ] = None,
-    action: Annotated[
-        list[str] | None,
-        typer.Option(help=f"Only this action; repeatable. One of {', '.join(ACTIONS)}."),
-    ] = None,
-    as_json: JsonOption = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, with a header line.")] = False,
-    journal: JournalOption = None,
-    stream: StreamOption = None,
-) -> None:
-    """List all corrections and all steps of orders.
-
-    All times are UTC; a time that you give is UTC too, unless the time names a zone. The command
-    works while the bot runs and after the bot has ended.
-    """
-    if as_json and as_csv:
-        raise SettingsError("--csv", "", "--json is given as well: give one")
-    actions = _actions(action)
-    now_ns = SystemClock().now_ns()
-    since_ns = None if since is None else times.moment_ns(since, "--since", now_ns)
-    with _reader(journal, stream) as reader:
-
-        def records() -> Iterator[Record]:
-            return reader.records(since_ns=since_ns)
-
-        # A first pass: the orders of a ticket are known only from later events.
-        order_ids = orders_of(records(), ticket) if ticket is not None else frozenset()
-        # Entries are made one by one: a journal of years does not fit into memory.
-        told = story(records(), AuditFilter(ticket, actions, order_ids))
-        if as_json:
-            _print_json_rows(told)
-        elif as_csv:
-            _print_csv(told)
-        else:
-            _print_audit(told)
+        if row.successor:
+            say(f"      ended: its book goes on in {row.successor}")
 
 
 def replay(
@@ -150,63 +93,96 @@ def replay(
     """
     # To the end of the second: a time copied from the trail then includes its event.
     at_ns = times.end_ns(times.moment_ns(at, "--at", SystemClock().now_ns()))
-    with _reader(journal, stream) as reader:
-        scene = replay_scene(reader.records(), reader.stream, at_ns, last)
+    with (
+        reading(journal, stream) as reader,
+        progress("Reading the journal", reader.position) as shown,
+    ):
+        scene = replay_scene(shown.watch(reader.records()), reader.stream, at_ns, last)
     if as_json:
-        print_json(msgspec.to_builtins(scene))
+        print_document("replay", msgspec.to_builtins(scene))
     else:
-        say(write_scene(scene, _width()))
+        say(write_scene(scene, width()))
 
 
-def _place(journal: str | None) -> str | Path:
-    """Return the journal of the option, of the running bot, or the default journal."""
-    if journal is not None:
-        return journal
-    # A bot of this folder may keep its journal elsewhere; the bot's own answer names the file.
-    running = {facts["journal_file"] for facts in _running() if facts.get("journal_file")}
-    if len(running) == 1:
-        return short_path(Path(running.pop()))
-    place = default_journal()
-    if not place.exists():
-        raise JournalError(
-            f"There is no journal {place}: `trueup paper` makes it; give another with --journal."
-        )
-    return place
+@app.command()
+def backup(
+    copy: Annotated[Path, typer.Argument(metavar="FILE", help="The new file for the copy.")],
+    journal: JournalOption = None,
+) -> None:
+    """Copy a journal to a new file, also while a bot writes it.
+
+    The copy is then verified. A journal in PostgreSQL is copied by the tools of the server, such as
+    pg_dump. Exit code 0: the copy is whole. 1: the copy is not whole, as the journal. 2: no copy
+    was made.
+    """
+    back_up(_file_of(journal, "copied by the tools of its server, such as pg_dump"), copy)
+    if not _say_verdicts(_verdicts(copy)):
+        raise typer.Exit(DAMAGED)
+    say(f"Copied to {copy}, {copy.stat().st_size / 1e6:.1f} MB.")
 
 
-@contextlib.contextmanager
-def _reader(journal: str | None, stream: str | None) -> Iterator[JournalReader]:
-    place = _place(journal)
-    if stream is None and "://" not in str(place):
-        file = str(Path(place).resolve())
-        running = [f["stream"] for f in _running() if f.get("journal_file") == file]
-        stream = running[0] if len(running) == 1 else None
-    with open_reader(place, stream) as reader:
-        yield reader
+@app.command()
+def mend(
+    journal: JournalOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Replace a damaged journal by what can be read of it.
+
+    All events up to the damage are kept; the damaged file stays beside the journal. The next bot
+    takes the positions from the broker and the lost orders from the gateway's record, and entries
+    wait for your approval. A recent copy (`trueup journal backup`) may have more events: compare
+    first. Exit code 0: the journal is whole. 2: nothing was changed.
+    """
+    path = _file_of(journal, "mended by the administrator of its server")
+    # A file of which nothing can be read is the salvage's to judge.
+    with contextlib.suppress(JournalError):
+        verdicts = _verdicts(path)
+        _say_verdicts(verdicts)
+        # What is gone from the end of a whole file comes from the broker, not from the file.
+        if all(fault["is_loss"] for verdict in verdicts for fault in verdict["faults"]):
+            say("Nothing to mend: all that is in the file can be read.")
+            return
+    if not yes:
+        ask_person("Keep the proven events, and set the damaged file aside?")
+    say(salvage(path, at_any_loss=True))
+    for verdict in _verdicts(path):
+        say(f"{verdict['stream']}: {verdict['position']} events kept.")
+    say("Start the bot, and look at `trueup status`: entries wait until you approve the loss.")
 
 
-def _running() -> list[dict[str, Any]]:
-    """Return the `hello` answers of this folder's bots; a bot that does not answer is left out."""
-    found = []
-    for bot in find_bots():
-        with contextlib.suppress(TrueupError):
-            found.append(ask_bot(bot, "hello"))
-    return found
+def _file_of(journal: str | None, otherwise: str) -> Path:
+    """Return the file of a journal.
+
+    Raises:
+        JournalError: the journal is in a server; `otherwise` says what is done with those.
+    """
+    place = journal_of(journal)
+    if not is_file(place):
+        raise JournalError(f"{database_at(place).name} is {otherwise}.")
+    return Path(place)
 
 
-def _actions(given: list[str] | None) -> frozenset[str]:
-    wanted = frozenset(name.upper() for name in given or ())
-    unknown = sorted(wanted - set(ACTIONS))
-    if unknown:
-        raise SettingsError("--action", unknown[0], f"give one of {', '.join(ACTIONS)}")
-    return wanted
+def _verdicts(place: str | Path, stream: str | None = None) -> list[dict[str, Any]]:
+    # A stream that is named is not looked up: the list of a damaged file may lack it.
+    if stream is not None:
+        return [_verdict(place, stream)]
+    return [_verdict(place, found.name, found.events) for found in overview(place).streams]
 
 
-def _verdict(place: str | Path, stream: str) -> dict[str, Any]:
-    with open_reader(place, stream) as reader:
-        verdict = reader.verify()
+def _say_verdicts(verdicts: list[dict[str, Any]]) -> bool:
+    """Print the verdicts on the streams of a journal, and return whether all are whole."""
+    say("\n".join(line for verdict in verdicts for line in _verdict_lines(verdict)))
+    return not any(verdict["faults"] for verdict in verdicts)
+
+
+def _verdict(place: str | Path, stream: str, count: int | None = None) -> dict[str, Any]:
+    with (
+        open_reader(place, stream) as reader,
+        progress(f"Verifying {stream}", count) as shown,
+    ):
+        verdict = reader.verify(shown.reach)
     return {
-        "journal": str(place) if "://" not in str(place) else "",
+        "journal": str(place) if is_file(place) else "",
         "stream": stream,
         "sound": verdict.sound,
         "position": verdict.tip.position,
@@ -225,31 +201,3 @@ def _verdict_lines(verdict: dict[str, Any]) -> Iterable[str]:
             where = f"position {fault['position']}: " if fault["position"] else ""
             yield f"  - {where}{fault['because']}"
     yield f"  tip {verdict['hash']}"
-
-
-def _print_audit(told: Iterable[AuditRow]) -> None:
-    lines = audit_lines(told, _width())
-    say(next(lines, "Nothing happened that fits."))
-    while some := list(itertools.islice(lines, LINES_AT_ONCE)):
-        say("\n".join(some))
-
-
-def _print_json_rows(told: Iterable[AuditRow]) -> None:
-    """Print a JSON array, a line for each entry, without holding all entries in memory."""
-    rows = (f"\n  {json.dumps(msgspec.to_builtins(entry))}" for entry in told)
-    before = "["
-    while some := list(itertools.islice(rows, LINES_AT_ONCE)):
-        say(before + ",".join(some), nl=False)
-        before = ","
-    say("[]" if before == "[" else "\n]")
-
-
-def _print_csv(told: Iterable[AuditRow]) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for entry in told:
-        writer.writerow("" if value is None else value for value in msgspec.structs.astuple(entry))
-
-
-def _width() -> int:
-    return min(shutil.get_terminal_size().columns, 120)

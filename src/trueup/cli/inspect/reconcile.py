@@ -5,26 +5,34 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Annotated, Any
 
-import msgspec
 import typer
 
 from trueup.cli.inspect.conformance import KeyFileOption, ServerKeyOption
-from trueup.cli.inspect.doctor import NO_GATEWAY, GatewayOption, StreamOption, target_of
-from trueup.cli.operate.bot import JsonOption, print_json
+from trueup.cli.inspect.doctor import (
+    NO_GATEWAY,
+    OWN_TERMINAL,
+    GatewayOption,
+    StreamOption,
+    target_of,
+)
 from trueup.cli.shared.journal_place import JournalOption, default_journal
+from trueup.cli.shared.json_document import JsonOption, print_document
+from trueup.cli.shared.progress import progress
 from trueup.cli.shared.say import say
-from trueup.cli.shared.times import HELP, moment_ns
 from trueup.core.realised.agreement import Counted
 from trueup.core.realised.history_report import HistoryReport
 from trueup.errors import TrueupError
+from trueup.gateway.client.endpoints import TERMINAL_HERE
 from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.journal import open_reader
 from trueup.observe.history_text import history_values, write_history
-from trueup.observe.status_text import BotStatus
+from trueup.observe.status.earlier import read_status
+from trueup.observe.status.status import Status
 from trueup.protocol.history import Span
 from trueup.runtime.control.bots import Bot, ask_bot, find_bots
 from trueup.runtime.sync.history_span import begin_msc, report_of, since_msc
 from trueup.runtime.time.clock import SystemClock
+from trueup.runtime.time.moments import HELP, moment_ns
 from trueup.settings import load_settings
 
 DIFFERS = 1
@@ -52,16 +60,21 @@ def reconcile(
     settings = load_settings()
     # The running bot names its journal and gateway, so that both sides belong together.
     bot, status = _bot_on(journal)
-    bots = [] if status is None else [status]
-    target = target_of(gateway, settings, server_key, key_file, bots)
+    target = target_of(gateway, settings, server_key, key_file, [] if bot is None else [bot])
+    if target is None and bot is not None and bot.endpoint == TERMINAL_HERE:
+        raise TrueupError(
+            f"{OWN_TERMINAL[:1].upper()}{OWN_TERMINAL[1:]}, and the deals are asked of a gateway: "
+            "start `trueup gateway` beside the terminal, and give --gateway."
+        )
     if target is None:
         raise TrueupError(f"{NO_GATEWAY}: set GTW_HOST and GTW_PORT, or give --gateway.")
     place = journal or (status.journal_file if status is not None else "") or default_journal()
     # The whole journal, whatever --since says: a deal may be counted long after its time.
     with open_reader(place, stream or (status.stream if status is not None else None)) as reader:
         counted = Counted()
-        for event in reader.read():
-            counted.take(event)
+        with progress("Reading the journal", reader.position) as shown:
+            for event in shown.watch(reader.read()):
+                counted.take(event)
     with ExecutionGateway(
         target.host,
         target.port,
@@ -74,7 +87,7 @@ def reconcile(
     if report.unknown:
         raise TrueupError(f"Nothing was compared. {report.unknown}.")
     if as_json:
-        print_json(history_values(report))
+        print_document("reconcile", history_values(report))
     else:
         say(write_history(report))
     if not report.agrees:
@@ -89,15 +102,17 @@ def _compared(source: ExecutionGateway, counted: Counted, since: str | None) -> 
         # The trade server's offset from UTC is unknown here, so the span begins a day earlier.
         begin = since_msc(moment_ns(since, "--since", SystemClock().now_ns()) / 1e9, None)
     span = Span(begin)
-    return report_of(source.read_history(span, tuple(sorted(counted.symbols))), span, counted)
+    with progress("Asking the broker for its deals"):
+        past = source.read_history(span, tuple(sorted(counted.symbols)))
+    return report_of(past, span, counted)
 
 
-def _bot_on(journal: str | None) -> tuple[Bot | None, BotStatus | None]:
+def _bot_on(journal: str | None) -> tuple[Bot | None, Status | None]:
     """Return the bot that writes this journal, if the bot runs here and answers."""
     for bot in find_bots():
-        with suppress(TrueupError, msgspec.ValidationError, KeyError):
+        with suppress(TrueupError, KeyError):
             answer: dict[str, Any] = ask_bot(bot, "status")
-            status = msgspec.convert(answer["status"], BotStatus)
+            status = read_status(answer["status"])
             if journal in (None, status.journal, status.journal_file):
                 return bot, status
     return None, None

@@ -1,1 +1,1 @@
-"""Commands for a running bot: status, plan, approve, settle, rebind."""
+"""Commands for a running bot: status, plan, approve, settle, pause, close, sync, stop."""

@@ -7,24 +7,20 @@ from typing import Annotated, Any
 import typer
 
 from trueup.cli.operate.bot import (
-    CARRIED_OUT_SEC,
     BotOption,
-    JsonOption,
-    answer_of,
-    ask_person,
     chosen_bot,
     exit_needing_a_person,
     look,
-    print_json,
-    until,
     user_name,
 )
+from trueup.cli.shared.asking import ask_person
+from trueup.cli.shared.json_document import JsonOption, print_document
+from trueup.cli.shared.progress import progress
 from trueup.cli.shared.say import say
-from trueup.core.quantity import format_lots, format_price
-from trueup.errors import TrueupError
-from trueup.observe.status_text import said, time_of
-from trueup.runtime.control.bots import Bot
-from trueup.runtime.time.clock import SystemClock
+from trueup.cli.shared.usage import WrongUsage
+from trueup.errors import SettingsError, TrueupError
+from trueup.observe.lines import said, time_of
+from trueup.runtime.control.carried_out import settled_words, wait_until_settled
 
 SAY_WHICH = (
     "Nothing was changed. Decide: --ticket TICKET for the matching order, or --never-executed."
@@ -62,15 +58,15 @@ def settle(
     Exit code 0: resolved. 1: not resolved. 2: refused, or no decision was given.
     """
     if ticket is not None and ticket < 1:
-        raise TrueupError(f"--ticket {ticket} is not valid: give a ticket above 0.")
+        raise SettingsError("--ticket", str(ticket), "give a ticket above 0")
     if ticket is not None and never_executed:
-        raise TrueupError("Give --ticket or --never-executed, not both.")
+        raise WrongUsage("Give --ticket or --never-executed, not both.")
     asked = chosen_bot(bot)
     # The bot checks the decision against the broker before a person is asked to confirm.
     word = {"id": order_id, "ticket": ticket or 0, "never_executed": never_executed}
     seen = look(asked, "doubt", **word)
     if ticket is None and not never_executed:
-        print_json(seen) if as_json else _show(seen)
+        print_document("settle", seen) if as_json else _show(seen)
         raise TrueupError(SAY_WHICH)
     if not yes:
         _show(seen)
@@ -78,12 +74,13 @@ def settle(
     # The bot reads the broker again: the order may have shown while the question was open.
     told = look(asked, "settle", **word, who=who or user_name())
     # The next sync applies the decision, unless the broker shows otherwise by then.
-    became = _wait_until_settled(asked, told)
+    with progress("Waiting for the next sync"):
+        became = wait_until_settled(asked, told)
     is_settled = became["status"] != "IN_DOUBT"
     if as_json:
-        print_json({**became, "settled": is_settled})
+        print_document("settle", {**became, "settled": is_settled})
     else:
-        say(_outcome(became))
+        say(settled_words(became))
     exit_needing_a_person(not is_settled)
 
 
@@ -99,24 +96,3 @@ def _question(seen: dict[str, Any], ticket: int | None) -> str:
     if ticket is None:
         return f"Nothing proves it. Shall {seen['id']} count as never executed?"
     return f"Nothing proves it. Shall {ticket} count as {seen['id']}?"
-
-
-def _wait_until_settled(bot: Bot, told: dict[str, Any]) -> dict[str, Any]:
-    """Return the state of an order after a sync has used the decision."""
-    became: dict[str, Any] = {"status": "IN_DOUBT"}
-    for _ in until(SystemClock(), told["within_sec"] + CARRIED_OUT_SEC):
-        became = answer_of(bot, "order", id=told["id"])
-        if became["status"] != "IN_DOUBT" or not became["is_told"]:
-            break
-    return became
-
-
-def _outcome(became: dict[str, Any]) -> str:
-    if became["status"] == "IN_DOUBT":
-        why = "no reading was believed yet" if became["is_told"] else "the broker shows otherwise"
-        return f"{became['id']} is still in doubt, {why}: see `trueup status`."
-    filled = f", ticket {became['ticket']}" if became["ticket"] else ""
-    if became["volume"] and became["price"]:
-        filled += f", {format_lots(became['volume'])}L @ {format_price(became['price'])}"
-    why = f": {became['error']}" if became["error"] else ""
-    return f"{became['id']} is {became['status']}{filled}{why}."

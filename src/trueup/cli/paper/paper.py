@@ -26,8 +26,8 @@ from trueup.cli.paper.policy import (
     make_policy,
 )
 from trueup.cli.paper.run import Place, Run, trade
-from trueup.cli.shared.endpoint import Endpoint, endpoint_of
-from trueup.cli.shared.journal_place import JournalOption, default_journal
+from trueup.cli.shared.journal_place import PaperJournalOption, paper_journal
+from trueup.cli.shared.log_options import LogJsonOption, set_up_log
 from trueup.cli.shared.say import say
 from trueup.cli.terminal.terminal import (
     Account,
@@ -35,17 +35,17 @@ from trueup.cli.terminal.terminal import (
     FeedOption,
     SeedOption,
     SpeedOption,
-    start_terminal,
 )
 from trueup.errors import SettingsError
+from trueup.gateway.client.endpoints import Endpoint, endpoint_of
 from trueup.journal.backends.location import database_at
-from trueup.observe.log import set_up_logging
 from trueup.runtime.bot.portfolio import PortfolioManager
 from trueup.runtime.control.state_files import state_folder
 from trueup.runtime.trading.strategy import MovingAverageCross
 from trueup.runtime.trading.strategy_loading import load_strategy
 from trueup.settings import Settings, load_settings
 from trueup.sim.process.process import DEFAULT_SPEED, TerminalOptions, play
+from trueup.sim.process.starting import start_terminal
 from trueup.sim.process.whereabouts import find_terminal
 
 LOG_FILE = "paper.log"
@@ -77,7 +77,7 @@ def paper(
         ),
     ] = None,
     # Where the book is kept, and under which name.
-    journal: JournalOption = None,
+    journal: PaperJournalOption = None,
     no_journal: Annotated[
         bool, typer.Option("--no-journal", help="Keep the book only in memory.")
     ] = False,
@@ -118,6 +118,7 @@ def paper(
     log: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the log to a file as well.")
     ] = None,
+    log_json: LogJsonOption = False,
 ) -> None:
     """Run a strategy on paper and keep its book reconciled.
 
@@ -133,7 +134,7 @@ def paper(
     # The live view takes the whole screen, so the log goes to a file.
     if live and log is None:
         log = state_folder() / LOG_FILE
-    set_up_logging(console=not live, file=log)
+    set_up_log(console=not live, file=log, as_json=log_json)
     policy = make_policy(
         symbol,
         magic,
@@ -174,7 +175,7 @@ def _journal_place(journal: str | None, *, no_journal: bool) -> str | Path | Non
         if journal is not None:
             raise SettingsError("--journal", journal, "--no-journal is given as well: give one")
         return None
-    place = journal or default_journal()
+    place = journal or paper_journal()
     database_at(place)
     return place
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
-from trueup.core.policy import Action, Adopt, Policy
+from trueup.core.policy import Adopt, Policy, actions_of
 from trueup.errors import SettingsError
 
 # The magic number of the orders of `trueup paper` without --magic.
@@ -89,21 +89,18 @@ def make_policy(
     Raises:
         SettingsError: a class of differences is given to both --ask and --alert.
     """
-    # The two contradict each other: correct after approval, and never correct.
-    both = sorted(set(ask or ()) & set(alert or ()))
-    if both:
-        raise SettingsError("--alert", both[0].value, "it is given to --ask as well: give one")
+    try:
+        actions = actions_of(ask or (), alert or ())
+    except ValueError as error:
+        both = sorted(set(ask or ()) & set(alert or ()))
+        raise SettingsError("--alert", both[0].value, str(error)) from None
     # With `all` and no magic number the account is ours alone, so no position is foreign.
     tells_owners = magics or adopt is not AdoptChoice.ALL
-    actions: dict[str, Any] = {
-        **{difference.value: Action.ASK for difference in ask or ()},
-        **{difference.value: Action.ALERT for difference in alert or ()},
-    }
     return Policy(
         symbols=frozenset({symbol}),
         magics=frozenset(magics or (PAPER_MAGIC,)) if tells_owners else frozenset(),
         comment_prefix=comment_prefix,
         adopt=ADOPT[adopt],
         expects_stop_loss=expects_stop_loss,
-        **actions,
+        **cast(dict[str, Any], actions),
     )

@@ -10,21 +10,20 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from trueup.cli.paper.screen import picture
-from trueup.cli.terminal.terminal import stop_on_signals
+from trueup.cli.shared.ending import stop_on_signals
 from trueup.core.model import describe
 from trueup.core.policy import Policy
-from trueup.errors import Refused, TrueupError, reason
+from trueup.errors import Refused
 from trueup.gateway.client.endpoints import tcp
 from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.journal import open_journal
-from trueup.journal.backends.location import database_at
+from trueup.journal.backends.location import database_at, is_file
 from trueup.logs import Logger, logger
-from trueup.observe.live import LiveView
+from trueup.observe.live_view.view import LiveView
 from trueup.observe.log import when_console_closes
+from trueup.observe.status.facts import BotFacts
 from trueup.runtime.bot.portfolio import PortfolioManager
-from trueup.runtime.control.listener import Control
-from trueup.runtime.control.status import BotFacts
+from trueup.runtime.control.listener import Control, listening
 from trueup.runtime.sync.reconciler import StateReconciler
 from trueup.runtime.time.clock import SystemClock, utc
 from trueup.runtime.trading.loop import TradingLoop
@@ -106,11 +105,11 @@ def trade(run: Run, trader: Strategy, duration: float | None, *, live: bool) -> 
         )
         # A gateway of the guide's protocol has no prices; then the local feed is used.
         prices = GatewayPrices(gateway, pm.symbol, local_prices)
-        loop = TradingLoop(pm, reconciler, trader, prices, volume=run.volume)
+        loop = TradingLoop(pm, reconciler, trader, {pm.symbol: prices}, volume=run.volume)
         stop_on_signals(loop.stop)
         when_console_closes(loop.stop)
         control = stack.enter_context(_controlled(loop, run))
-        draw = stack.enter_context(_view(loop, run.place, prices)) if live else None
+        draw = stack.enter_context(_view(control, prices)) if live else None
 
         # Control commands run between two turns, so no command sees the book half changed.
         def after_turn() -> None:
@@ -119,7 +118,7 @@ def trade(run: Run, trader: Strategy, duration: float | None, *, live: bool) -> 
                 draw()
 
         try:
-            loop.run(duration, after_turn)
+            loop.run(duration, after_turn, control.answer)
         except Refused as refused:
             raise Refused(f"{refused} Give --real-money if you want that.") from None
 
@@ -172,39 +171,29 @@ def _book(run: Run) -> Iterator[PortfolioManager]:
 def _controlled(loop: TradingLoop, run: Run) -> Iterator[Control]:
     """Let a second shell find this bot and send commands."""
     kept = run.journal
-    is_file = kept is not None and "://" not in str(kept)
     facts = BotFacts(
         pid=os.getpid(),
         started=utc(loop.pm.clock.now_ns()).isoformat(timespec="seconds"),
         gateway=run.place.title,
         endpoint=run.place.url,
         journal="" if kept is None else database_at(kept).name,
-        journal_file=str(Path(kept).resolve()) if kept is not None and is_file else "",
+        journal_file=str(Path(kept).resolve()) if kept is not None and is_file(kept) else "",
         stream="" if kept is None else run.stream,
     )
     # A connection of its own: a command must not wait behind the loop's requests.
-    with _connection(run) as second:
-        try:
-            control = Control(loop, second, facts)
-        except OSError as error:
-            raise TrueupError(
-                f"A second shell could not reach this bot: {reason(error)}."
-            ) from error
-        try:
-            yield control
-        finally:
-            control.close()
+    with _connection(run) as second, listening(loop, second, facts) as control:
+        yield control
 
 
 @contextlib.contextmanager
-def _view(loop: TradingLoop, place: Place, prices: GatewayPrices) -> Iterator[Callable[[], None]]:
+def _view(control: Control, prices: GatewayPrices) -> Iterator[Callable[[], None]]:
     with LiveView(Console()) as view:
 
         def draw() -> None:
             foot = "Ctrl-C ends this; positions stay open."
             if prices.is_local:
                 foot = f"PRICES FROM THE LOCAL FEED. {foot}"
-            view.show(picture(loop, place.title, foot))
+            view.show(control.status(), foot)
 
         draw()
         yield draw

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +9,8 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from trueup.cli.shared.json_document import JsonOption, print_document
+from trueup.cli.shared.progress import progress
 from trueup.cli.shared.say import say
 from trueup.lab.drill.drill import Drill, Round
 
@@ -19,7 +20,7 @@ DISAGREE = 1
 def drill(
     rounds: Annotated[int, typer.Option(min=1, help="How many times to kill the bot.")] = 3,
     seed: Annotated[int, typer.Option(help="The same seed repeats the same drill.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Kill a bot in the middle of an order and restart it.
 
@@ -28,16 +29,21 @@ def drill(
     """
     done: list[Round] = []
     # Windows may still hold a file of a killed process; that must not fail the drill.
-    with tempfile.TemporaryDirectory(prefix="trueup-drill-", ignore_cleanup_errors=True) as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="trueup-drill-", ignore_cleanup_errors=True) as folder,
+        progress("Killing and restarting a bot", rounds) as shown,
+    ):
         for finished in Drill(Path(folder), seed).run(rounds):
             done.append(finished)
+            shown.advance()
             # Each round takes seconds, so each is printed as soon as it ends.
             if not as_json:
-                say(_said(finished))
+                with shown.aside():
+                    say(_said(finished))
     agrees = all(each.agrees for each in done)
     if as_json:
         facts = {"seed": seed, "agrees": agrees, "rounds": msgspec.to_builtins(done)}
-        say(json.dumps(facts, indent=2))
+        print_document("drill", facts)
     else:
         say(_summary(done, seed))
     if not agrees:

@@ -9,9 +9,12 @@ from typing import Annotated, NamedTuple
 
 import typer
 
+from trueup.cli.rehearse.incident import incident
 from trueup.cli.rehearse.numbers import jobs_of, numbers_of, range_of, seed_of
+from trueup.cli.shared.progress import progress
 from trueup.cli.shared.say import say
-from trueup.errors import SettingsError, StrategyError, TrueupError
+from trueup.cli.shared.usage import WrongUsage
+from trueup.errors import SettingsError, StrategyError
 from trueup.lab.facts.facts import Fact
 from trueup.lab.plan.plan import FaultPlan, draw
 from trueup.lab.plan.shrink import command
@@ -21,7 +24,8 @@ from trueup.lab.runs.coverage import CHANCY, Coverage, table
 from trueup.lab.runs.reports import Report
 from trueup.lab.runs.run import run, run_many, shortest
 from trueup.lab.system.schedule import BEGIN_NS
-from trueup.runtime.trading.strategy_loading import own_place, strategy_maker
+from trueup.runtime.trading.own_code import own_place
+from trueup.runtime.trading.strategy_loading import strategy_maker
 
 BROKEN = 1
 # A shell's exit code for a process ended by Ctrl-C.
@@ -47,7 +51,13 @@ class _Shown(NamedTuple):
         return self.trace or self.html is not None
 
 
+app: typer.Typer = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+app.command("incident")(incident)
+
+
+@app.callback()
 def sim(
+    ctx: typer.Context,
     # Which runs: a single seed, or a range.
     seed: Annotated[
         int | None, typer.Option(parser=seed_of, metavar="NUMBER", help="Run this seed.")
@@ -96,12 +106,14 @@ def sim(
     every promise was kept (docs/concepts/guarantees.md). 1: a promise was broken, or with
     --coverage a situation was never met.
     """
+    if ctx.invoked_subcommand:
+        return
     # Contradicting options are refused, not ignored: a run may take minutes.
     if seed is not None and seeds:
         raise SettingsError("--seeds", seeds, "give one of --seed and --seeds")
     given = {"--trace": trace, "--html": html, "--only": only}
     if seed is None and (of_one := [name for name, value in given.items() if value]):
-        raise TrueupError(f"Give one seed with {' and '.join(of_one)}, as --seed 7.")
+        raise WrongUsage(f"Give one seed with {' and '.join(of_one)}, as --seed 7.")
     if strategy:
         # Imported now, so that an error in the strategy's module is reported before any run.
         strategy_maker(strategy)
@@ -131,11 +143,14 @@ def _many(seeds: range, strategy: str, counted: Coverage, jobs: int) -> list[Rep
     stopped = ""
     # Ctrl-C ends the runs, not the report of the runs until then.
     try:
-        for report in run_many(seeds, strategy=strategy, coverage=counted, jobs=jobs):
-            count, orders = count + 1, orders + report.orders
-            if not report.is_good:
-                broken.append(report)
-                say(_said(report, strategy))
+        with progress("Running seeds", len(seeds)) as shown:
+            for report in run_many(seeds, strategy=strategy, coverage=counted, jobs=jobs):
+                count, orders = count + 1, orders + report.orders
+                shown.advance()
+                if not report.is_good:
+                    broken.append(report)
+                    with shown.aside():
+                        say(_said(report, strategy))
     except KeyboardInterrupt as stop:
         stopped = _where(stop, strategy)
     say(f"{stopped}{count} runs, {len(broken)} of them broke a promise.")
@@ -189,7 +204,8 @@ def _show(told: Sequence[Fact], report: Report, strategy: str, shown: _Shown) ->
 
 def _shrink(report: Report, strategy: str, shown: _Shown) -> None:
     """Find the shortest run that still breaks the promise, and show that run."""
-    short = shortest(report, strategy=strategy)
+    with progress("Shrinking the run"):
+        short = shortest(report, strategy=strategy)
     say("The fewest faults that break it:")
     for strike in short.plan.strikes:
         say(f"  {strike.at_ms / 1000:.3f} s  {strike.fault.value} (number {strike.number})")

@@ -8,11 +8,19 @@ several lines at once.
 
 from __future__ import annotations
 
+import shutil
+
 import typer
 
+from trueup.observe.lines import WIDTH
 from trueup.observe.log import CONTROLS
 
 _SHOWN = {code: shown for code, shown in CONTROLS.items() if code != ord("\n")}
+
+
+def columns() -> int:
+    """Return the width for a text: that of the console, and 80 columns at most."""
+    return min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)
 
 
 def say(text: object = "", *, err: bool = False, nl: bool = True) -> None:

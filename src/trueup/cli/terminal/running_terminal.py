@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from trueup.cli.shared.say import say
-from trueup.core.quantity import format_lots, format_money
+from trueup.cli.shared.say import columns, say
+from trueup.core.quantity import format_money
 from trueup.errors import TrueupError
+from trueup.observe.lines import WIDTH, said, time_of
+from trueup.observe.status.books_text import book_lines
+from trueup.observe.status.status import BookRow, Side, Verdict
 from trueup.sim.process.whereabouts import Whereabouts, ask, find_terminal
 
 NOT_RUNNING = (
@@ -14,44 +17,49 @@ NOT_RUNNING = (
 )
 
 
-def terminal_lines(running: Whereabouts) -> list[str]:
+def terminal_lines(running: Whereabouts, width: int = WIDTH) -> list[str]:
     """Return the state and the open positions of a terminal as lines."""
     facts = ask(running, {"command": "hello"})
+    market = f"{running.symbol} from {facts['feed']} at speed {facts['speed']:g}, market time"
     return [
-        f"Terminal   process {running.pid}, started {running.started}",
-        f"Gateway    {running.gateway}",
-        f"Account    {running.account}",
-        f"Market     {running.symbol} from {facts['feed']} at speed {facts['speed']:g}, "
-        f"{facts['market_time']}",
-        *position_lines(ask(running, {"command": "list"})),
+        *said("Terminal", f"process {running.pid}, started {time_of(running.started)}", width),
+        *said("Gateway", running.gateway, width),
+        *said("Account", running.account, width),
+        *said("Market", f"{market} {facts['market_time'][:19].replace('T', ' ')}", width),
+        *position_lines(ask(running, {"command": "list"}), width),
     ]
 
 
 def show_positions(listed: dict[str, Any]) -> None:
     """Print the terminal's answer to `list`."""
-    say("\n".join(position_lines(listed)))
+    say("\n".join(position_lines(listed, columns())))
 
 
-def position_lines(listed: dict[str, Any]) -> list[str]:
+def position_lines(listed: dict[str, Any], width: int = WIDTH) -> list[str]:
     """Return the terminal's answer to `list` as lines."""
     digits = listed.get("currency_digits")
     equity, balance = (format_money(listed[name], digits) for name in ("equity", "balance"))
-    lines = [f"Equity     {equity} {listed['currency']}, balance {balance}"]
-    if not listed["positions"]:
-        return [*lines, "Positions  none"]
-    # Fixed widths, at most 80 columns in all.
-    lines.append(
-        "    ticket  symbol   side    lots      open   current  sl       tp         profit"
+    rows = [_row(row) for row in listed["positions"]]
+    return [
+        *said("Equity", f"{equity} {listed['currency']}, balance {balance}", width),
+        *said("Positions", f"{len(rows) or 'none'}", width),
+        *book_lines(rows, digits, width, most=len(rows)),
+    ]
+
+
+def _row(row: dict[str, Any]) -> BookRow:
+    """Return a position of the terminal, which has one side only."""
+    side = Side(row["side"], row["volume"], row["price_open"], row["sl"], row["tp"])
+    return BookRow(
+        ticket=row["ticket"],
+        identifier=row["ticket"],
+        symbol=row["symbol"],
+        ours=None,
+        broker=side,
+        verdict=Verdict.AGREES,
+        profit=row["profit"],
+        price=row["price_current"],
     )
-    for row in listed["positions"]:
-        levels = [f"{row[name]:.5f}" if row[name] else "-" for name in ("sl", "tp")]
-        lines.append(
-            f"{row['ticket']:>10}  {row['symbol']:<7}  {row['side']:<5}  "
-            f"{format_lots(row['volume']):>5}  {row['price_open']:>8.5f}  "
-            f"{row['price_current']:>8.5f}  {levels[0]:<7}  {levels[1]:<7}  "
-            f"{format_money(row['profit'], digits):>8}"
-        )
-    return lines
 
 
 def running_terminal() -> Whereabouts:

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-import trueup
+from trueup.cli.shared.ending import stop_on_signals
+from trueup.cli.shared.log_options import LogJsonOption, set_up_log
 from trueup.cli.shared.say import say
 from trueup.cli.terminal.running_terminal import running_terminal
 from trueup.errors import TrueupError
 from trueup.gateway.reading.watcher import WATCH_MS
-from trueup.observe.log import set_up_logging
-from trueup.private import make_private_folder
 from trueup.runtime.time.clock import SystemClock
+from trueup.sim.process.fault_desk import TerminalFault
 from trueup.sim.process.process import DEFAULT_SPEED, TerminalOptions, TerminalProcess
-from trueup.sim.process.whereabouts import Whereabouts, ask, find_terminal, read_state, state_folder
+from trueup.sim.process.whereabouts import ask, find_terminal, read_state
 
-LOG_FILE = "terminal.log"
-# Long, for a busy machine; the wait ends as soon as the terminal answers.
-_START_SEC = 90.0
 _STOP_SEC = 10.0
 _LOOK_AGAIN_SEC = 0.05
 
@@ -82,9 +75,14 @@ def terminal(
     log: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the log to a file instead.")
     ] = None,
+    log_json: LogJsonOption = False,
     stop: Annotated[
         bool, typer.Option("--stop", help="Stop the terminal that runs in this folder.")
     ] = False,
+    fault: Annotated[
+        TerminalFault | None,
+        typer.Option(help="Put a fault on the terminal that runs in this folder; none ends it."),
+    ] = None,
 ) -> None:
     """Run a simulated MetaTrader 5 terminal.
 
@@ -95,6 +93,9 @@ def terminal(
     if stop:
         _stop()
         return
+    if fault is not None:
+        say(ask(running_terminal(), {"command": "fault", "fault": fault.value})["text"])
+        return
     # A second terminal would replace the first in the state file, and its bots would lose it.
     running = find_terminal()
     if running is not None:
@@ -102,7 +103,7 @@ def terminal(
             f"A terminal runs in this folder already, process {running.pid} at {running.gateway}: "
             "stop it with `trueup terminal --stop`."
         )
-    set_up_logging(console=log is None, file=log)
+    set_up_log(console=log is None, file=log, as_json=log_json)
     # Port 0 lets the system choose a free port: bots read the port from the state file.
     options = TerminalOptions(
         account=account.value,
@@ -120,48 +121,6 @@ def terminal(
     process.run()
 
 
-def start_terminal(options: TerminalOptions) -> Whereabouts:
-    """Start a terminal process that outlives this one, and wait until it answers.
-
-    Raises:
-        TrueupError: the terminal ended or does not answer; the message has its last log line.
-    """
-    folder = state_folder()
-    make_private_folder(folder)
-    log_path = folder / LOG_FILE
-    # The child writes to a file, not to our console: the child outlives this command.
-    with log_path.open("ab") as log:
-        child = subprocess.Popen(
-            _command_line(options),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=_environment(),
-            **_detached(),
-        )
-    clock = SystemClock()
-    deadline_ns = clock.waiting_ns() + round(_START_SEC * 1e9)
-    # The state file alone proves nothing, so `find_terminal` asks the terminal too.
-    while clock.waiting_ns() < deadline_ns:
-        running = find_terminal()
-        if running is not None:
-            return running
-        if child.poll() is not None:
-            break
-        clock.sleep(_LOOK_AGAIN_SEC)
-    said = log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    because = said[-1] if said else "it said nothing"
-    raise TrueupError(f"The simulated terminal did not start ({log_path}): {because}")
-
-
-def stop_on_signals(stop: Any) -> None:
-    """Call `stop` on Ctrl-C, on SIGTERM, and on the Ctrl-Break of a Windows console."""
-    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
-        number = getattr(signal, name, None)
-        if number is not None:
-            signal.signal(number, lambda *_: stop())
-
-
 def _stop() -> None:
     running = running_terminal()
     left = ask(running, {"command": "stop"})["positions"]
@@ -174,30 +133,3 @@ def _stop() -> None:
         clock.sleep(_LOOK_AGAIN_SEC)
     gone = f"; its {left} open position{'s' * (left != 1)} went with it" if left else ""
     say(f"Stopped the terminal, process {running.pid}{gone}.")
-
-
-def _command_line(options: TerminalOptions) -> list[str]:
-    # -P keeps files of the current folder, such as a user's signal.py, from being imported.
-    return [
-        *(sys.executable, "-P", "-m", "trueup", "terminal"),
-        *("--account", options.account, "--symbol", options.symbol),
-        *("--feed", options.feed, "--seed", str(options.seed), "--speed", str(options.speed)),
-    ]
-
-
-def _environment() -> dict[str, str]:
-    """Return this process's environment, with the package's path if it is not installed."""
-    environment = {**os.environ, "PYTHONUTF8": "1"}
-    home = Path(trueup.__file__).resolve().parents[1]
-    if not home.name.endswith("-packages"):
-        paths = [str(home), environment.get("PYTHONPATH", "")]
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-    return environment
-
-
-def _detached() -> dict[str, Any]:
-    """Return the options of Popen that keep Ctrl-C and our own end from the child."""
-    if sys.platform == "win32":
-        flags = subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
-        return {"creationflags": flags}
-    return {"start_new_session": True}

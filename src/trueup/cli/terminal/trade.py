@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from trueup.cli.shared.json_document import JsonOption, print_document
 from trueup.cli.shared.say import say
 from trueup.cli.terminal.running_terminal import running_terminal, show_positions
 from trueup.errors import Refused, SettingsError
@@ -32,9 +33,13 @@ TakeProfit = Annotated[float | None, typer.Option("--tp", help="Take profit, a p
 
 
 @app.command("list")
-def show() -> None:
+def show(as_json: JsonOption = False) -> None:
     """List the open positions, with their tickets."""
-    show_positions(ask(running_terminal(), {"command": "list"}))
+    listed = ask(running_terminal(), {"command": "list"})
+    if as_json:
+        print_document("trade list", {key: listed[key] for key in listed if key != "ok"})
+    else:
+        show_positions(listed)
 
 
 @app.command("open")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from trueup.conformance.examination.examination import FIRST_ID
 from trueup.conformance.examination.findings import Verdict, broken, holds, unseen
 from trueup.conformance.with_orders.fields import barred
@@ -15,20 +17,24 @@ from trueup.errors import OutcomeUnknown
 # Factors of the bid: a buy limit below the market and a buy stop above the market, both too far
 # away to be reached during an examination.
 KINDS = {"limit": 0.5, "stop": 2.0}
+# The price of the limit order that a stop-limit order becomes, as a factor of its first price.
+SECOND = 0.95
 
 
 def pending_orders_wait(orders: Orders) -> Verdict:
-    """A limit and a stop order far from the market are PLACED, and wait in the list of orders."""
+    """Pending orders far from the market are PLACED, listed, and modified."""
     why = barred(orders) or ("" if orders.exam.claims("SNAPSHOT") else "SNAPSHOT is not claimed")
     before = None if why else orders.exposure()
     if before is None:
         return unseen(why or "the list of positions cannot be read")
     refused = []
-    for kind, times in KINDS.items():
+    kinds = KINDS | ({"stop_limit": 2.0} if orders.exam.claims("STOP_LIMIT") else {})
+    for kind, times in kinds.items():
         price = orders.far_price(times)
         if price is None:
             return unseen("no price can be known")
         order = orders.new_order("BUY", orders.volume) | {"type": kind, "price": price}
+        order |= _second(orders, kind, times)
         try:
             outcome = orders.send(order)
         except OutcomeUnknown as error:
@@ -41,9 +47,9 @@ def pending_orders_wait(orders: Orders) -> Verdict:
         if outcome["status"] != "PLACED":
             return broken(f"a {kind} order to buy at {price} got {by.status}", by)
         orders.pending[kind] = outcome["ticket"] or 0
-        trouble = _not_listed(orders, kind, price)
+        trouble = _not_listed(orders, order) or _not_modified(orders, kind, price)
         if trouble:
-            return broken(trouble, by)
+            return broken(trouble, orders.latest_order() or by)
     # Executed at the market instead of waiting.
     if orders.exposure() != before:
         return broken(f"PLACED, and the list shows {orders.lots(orders.exposure())}")
@@ -52,22 +58,81 @@ def pending_orders_wait(orders: Orders) -> Verdict:
     return _digest_of_orders(orders)
 
 
-def _not_listed(orders: Orders, kind: str, price: float) -> str:
+def _not_listed(orders: Orders, order: dict[str, Any]) -> str:
     """Return the fault of a pending order's row in the list, or ''."""
+    kind, price, second = order["type"], order["price"], order.get("stoplimit", 0.0)
     ticket = orders.pending[kind]
     if not orders.wait(lambda: _listed(orders, ticket) is not None):
         return f"the {kind} order was PLACED as {ticket}, and no snapshot lists it"
     row = _listed(orders, ticket)
     if row is None:
         return ""
-    wanted = (f"buy_{kind}", to_units(price), to_units(orders.volume), NO_DOUBLE_HOLDS)
-    came = (row.type.value, to_units(row.price_open), to_units(row.volume), row.magic)
+    wanted = (f"buy_{kind}", *map(to_units, (price, second, orders.volume)), NO_DOUBLE_HOLDS)
+    figures = (row.price_open, row.price_stoplimit, row.volume)
+    came = (row.type.value, *map(to_units, figures), row.magic)
     if came == wanted:
         return ""
     return (
-        f"sent: buy_{kind} at {price}, {orders.volume} lots, magic {NO_DOUBLE_HOLDS}; listed: "
-        f"{row.type.value} at {row.price_open}, {row.volume} lots, magic {row.magic}"
+        f"sent: {_in_words(f'buy_{kind}', price, second, orders.volume, NO_DOUBLE_HOLDS)}; "
+        f"listed: {_in_words(row.type.value, *figures, row.magic)}"
     )
+
+
+def _in_words(kind: str, price: float, second: float, volume: float, magic: int) -> str:
+    then = f" then {second}" if second else ""
+    return f"{kind} at {price}{then}, {volume} lots, magic {magic}"
+
+
+def _not_modified(orders: Orders, kind: str, price: float) -> str:
+    """Return the fault of MODIFY_ORDER, or ''; the order has its first price again afterwards."""
+    if not orders.exam.claims("MODIFY_ORDER"):
+        return ""
+    times = KINDS.get(kind, 2.0)
+    further = orders.far_price(times * (0.9 if times < 1 else 1.1)) or price
+    second = _second(orders, kind, times)
+    # The last one wants what is there already.
+    for wanted in (further, price, price):
+        trouble = _not_moved(orders, orders.pending[kind], wanted, second)
+        if trouble:
+            return trouble
+    nothing = _modification(orders, 1, price, second)
+    return orders.objection(nothing, "the change of a pending order that is none")
+
+
+def _second(orders: Orders, kind: str, times: float) -> dict[str, Any]:
+    """Return the second price of a stop-limit order to buy: below its first; empty for others."""
+    return {"stoplimit": orders.far_price(times * SECOND)} if kind == "stop_limit" else {}
+
+
+def _modification(
+    orders: Orders, ticket: int, price: float, second: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        **second,
+        "action": "MODIFY_ORDER",
+        "order_id": orders.exam.new_name(),
+        "symbol": orders.symbol,
+        "order": ticket,
+        "price": price,
+    }
+
+
+def _not_moved(orders: Orders, ticket: int, price: float, second: dict[str, Any]) -> str:
+    try:
+        outcome = orders.send(_modification(orders, ticket, price, second))
+    except OutcomeUnknown as error:
+        return str(error)
+    if outcome["status"] != "DONE":
+        said = orders.exam.probe.said[-1].status
+        return f"MODIFY_ORDER of {ticket} to {price} got {said}: {outcome['error']}"
+    if orders.wait(lambda: _price(orders, ticket) == to_units(price)):
+        return ""
+    return f"MODIFY_ORDER of {ticket} to {price} was DONE, and the list shows another price"
+
+
+def _price(orders: Orders, ticket: int) -> int | None:
+    row = _listed(orders, ticket)
+    return None if row is None else to_units(row.price_open)
 
 
 def _listed(orders: Orders, ticket: int) -> PendingOrder | None:

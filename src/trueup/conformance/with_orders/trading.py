@@ -187,7 +187,7 @@ class Trading:
         # gateway lost or garbled the reply.
         self._opened |= {p.ticket for p in self.held() or () if p.comment == COMMENT}
         for position in self._ours():
-            if not self._closes(position):
+            if not self.closes(position):
                 # A gateway that ignores the ticket opens another position with every attempt.
                 break
         return sorted({*working, *(position.ticket for position in self._ours())})
@@ -206,7 +206,8 @@ class Trading:
             return False
         return self.wait(lambda: ticket not in self._working())
 
-    def _closes(self, position: Position) -> bool:
+    def closes(self, position: Position) -> bool:
+        """Close one of our positions; return whether the list shows its end in time."""
         side, ticket = position.side.opposite.action, position.ticket
         try:
             self.send(self.new_order(side, position.volume) | {"position": ticket})

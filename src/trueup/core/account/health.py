@@ -51,10 +51,12 @@ def health(
     checked_ns: int | None,
     now_ns: int,
     faults: Sequence[RowFault] = (),
+    doubts: Sequence[str] = (),
 ) -> str:
     """Say in a sentence whether book and broker agree, why not, and when this was checked.
 
     `faults` are the rows that the last trusted reading left out: then not everything agrees.
+    `doubts` are sentences about orders in doubt that no reading has judged yet.
     """
     age = f"checked {age_of(checked_ns, now_ns)}" if checked_ns is not None else "never checked"
     # The worst state comes first: a person must see that no other statement is current.
@@ -62,11 +64,13 @@ def health(
         return f"Degraded: {unknown.sentence}; the book is unchanged (last {age})."
     if checked_ns is None:
         return "Not checked yet: no sync has been made."
-    if not holds and not faults:
+    if not holds and not faults and not doubts:
         return f"Everything agrees ({age})."
     rest = "everything else agrees"
     if faults:
         rest = f"{_counted(len(faults))} could not be read, and the rest agrees"
+    if not holds and doubts:
+        return f"{doubts[0]}; {rest} ({age})."
     if not holds:
         return f"Partial reading: {faults[0]}; {rest} ({age})."
     # One sentence has room for a single hold; `trueup status` lists all of them.

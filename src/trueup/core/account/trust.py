@@ -46,6 +46,8 @@ class Reason(enum.Enum):
     ACCOUNT_CONTRADICTS = "account contradicts list"
 
 
+# A gateway gives these reasons itself when it has no list to send.
+UNSEEN_TERMINAL = frozenset({Reason.UNREADABLE, Reason.NOT_CONNECTED, Reason.WRONG_ACCOUNT})
 # After these the terminal may still be loading, so a second reading must agree.
 LOOK_AGAIN = frozenset(
     {Reason.WRONG_ACCOUNT, Reason.NOT_CONNECTED, Reason.EPOCH_CHANGED, Reason.RECONNECTED}
@@ -61,6 +63,13 @@ class Unknown(msgspec.Struct, frozen=True):
     reason: Reason
     sentence: str
     until: str = "a gateway that answers GET_POSITIONS"
+
+
+NOT_CONNECTED = Unknown(
+    Reason.NOT_CONNECTED,
+    "The terminal has no connection to its trade server, so its list may be an old one",
+    "the terminal's connection to its trade server",
+)
 
 
 class Bound(msgspec.Struct, frozen=True):
@@ -136,7 +145,7 @@ def seen_without(reading: Unknown, before: Seen) -> Seen:
 
     A terminal that could not be read may have restarted, and may still be loading when it answers.
     """
-    if reading.reason is not Reason.UNREADABLE:
+    if reading.reason not in UNSEEN_TERMINAL:
         return before
     return msgspec.structs.replace(before, digest="", confirmed=False)
 
@@ -167,13 +176,7 @@ def _wrong_account(
 def _not_connected(
     snapshot: Snapshot, evidence: Evidence, bound: Bound | None, seen: Seen | None
 ) -> Unknown | None:
-    if evidence.terminal.connected:
-        return None
-    return Unknown(
-        Reason.NOT_CONNECTED,
-        "The terminal has no connection to its trade server, so its list may be an old one",
-        "the terminal's connection to its trade server",
-    )
+    return None if evidence.terminal.connected else NOT_CONNECTED
 
 
 def _epoch_changed(
@@ -241,7 +244,8 @@ def _clock_jump(
     back_sec = (seen.server_time_msc - evidence.server_time_msc) / 1000
     return Unknown(
         Reason.CLOCK_JUMP,
-        f"The trade server's clock went back by {back_sec:.0f} s, so what is older is not known",
+        f"The trade server's clock went back by {back_sec:.0f} s, so it is not known which reading "
+        "is newer",
         "a reading that goes on from there",
     )
 

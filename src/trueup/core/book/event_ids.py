@@ -83,6 +83,25 @@ def change_id(event: events.Event) -> tuple[str, int]:
             return f"{kind}-{order_id} {unproven}", 0
         case events.OrderEvent(order_id=order_id):
             return f"{kind}-{order_id}", 0
+        case events.LimitReached(limit=limit) | events.LimitEnded(limit=limit):
+            return f"{kind}-{limit}", 0
+        case events.FiguresNoted(day_ns=day_ns, deals_msc=deals_msc):
+            return f"{kind} {day_ns} {deals_msc}", 0
+        case events.TradingPaused(mode=mode):
+            return f"{kind} {mode.value}", 0
+        case events.TradingResumed() | events.SyncAsked() | events.BotStopped():
+            return kind, 0
+        case events.ProposalMade(proposal_id=proposal) | events.ProposalEnded(proposal_id=proposal):
+            return f"{kind}-{proposal}", 0
+        case events.WishRefused(key=key):
+            return f"{kind} {key}", 0
         case events.HistoryCompared() | events.LossFound() | events.LossAccepted():
             return kind, 0
+        case events.StreamTakenOver(stream=stream, hash=tip):
+            return f"{kind} {stream} {tip}", 0
+        case events.StreamClosed(by=stream):
+            return f"{kind} {stream}", 0
+        case events.WatchBegan() | events.BrokerSeen() | events.ReadingsLost():
+            # Each is an observation at its time, and no plan has one.
+            return f"{kind} {known.at_ns}", 0
     assert_never(known)

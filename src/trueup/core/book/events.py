@@ -15,10 +15,11 @@ from typing import cast
 import msgspec
 
 from trueup.core.book.terms import PLAIN_TERMS, Terms
+from trueup.core.book.wishes import OrderWish
 from trueup.core.deals import BookedDeal
 from trueup.core.explain import Exit
 from trueup.core.gateway_record import RecordMark
-from trueup.core.model import MarginMode, PendingOrder, Position, Side
+from trueup.core.model import Deal, MarginMode, PendingOrder, Position, Side
 
 
 class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag=True, tag_field="event"):
@@ -39,19 +40,43 @@ class OrderKind(enum.Enum):
     MARKET = "market"
     LIMIT = "limit"
     STOP = "stop"
+    STOP_LIMIT = "stop_limit"
     MODIFY = "modify"
     CANCEL = "cancel"
+    MODIFY_ORDER = "modify_order"
+    CLOSE_BY = "close_by"
+
+
+CHANGES = frozenset({OrderKind.MODIFY, OrderKind.CANCEL, OrderKind.MODIFY_ORDER})
+"""The orders that change what exists and trade nothing."""
+AT_ONCE = frozenset({OrderKind.MARKET, OrderKind.CLOSE_BY})
+"""The orders that trade as soon as the broker has them."""
+
+
+class TradingMode(enum.Enum):
+    """What a person leaves to the strategy of a book.
+
+    CLOSE_ONLY: no entries. PAUSED: no orders at all. Without a mode every order is allowed.
+    """
+
+    CLOSE_ONLY = "close_only"
+    PAUSED = "paused"
 
 
 class OrderCreated(OrderEvent, frozen=True):
     """An intent: an order that is about to be sent to the broker, recorded before it leaves.
 
     `volume` is lots, `price` the market price that the strategy saw, or the level of a pending
-    order. `position` is the identifier of the position that the order closes or modifies, or 0;
-    `target` is the ticket of the pending order that the order cancels. `magic` is the strategy's
-    number, `wire_magic` the number sent to the broker. `key` is the caller's own name for the
-    intent, `why` free text, `comment` the caller's comment (the broker gets the token instead).
-    `by_desk` says that our order desk sends the order and records the sending.
+    order. `position` is the identifier of the position that the order closes or modifies, or 0, and
+    `position_by` that of the opposite position by which it is closed, or 0. `target` is the ticket
+    of the pending order that the order cancels or modifies, and `stoplimit` the price of a limit
+    order that a stop order becomes, 0 for none. `magic` is the strategy's number, `wire_magic` the
+    number sent to the broker. `key` is the caller's own name for the intent, `why` free text,
+    `comment` the caller's comment (the broker gets the token instead). `by` names the person or
+    the assistant who asked for the order, empty for an order of the strategy.
+    `by_desk` says that our order desk sends the order and records the sending. `foreign` has the
+    broker's rows of the positions that the order names and the book did not have: the order changes
+    these positions at the broker, and nothing of them enters the book.
     """
 
     symbol: str
@@ -71,6 +96,10 @@ class OrderCreated(OrderEvent, frozen=True):
     by_desk: bool = False
     terms: Terms = PLAIN_TERMS
     comment: str = ""
+    foreign: tuple[Position, ...] = ()
+    stoplimit: float = 0.0
+    position_by: int = 0
+    by: str = ""
 
 
 class SendStarted(OrderEvent, frozen=True):
@@ -152,6 +181,14 @@ class OrderSettled(OrderEvent, frozen=True):
     price: float | None
     because: str
     by: str = ""
+
+
+class OutcomeDelivered(OrderEvent, frozen=True):
+    """The program that asked for an order has been given the order's outcome.
+
+    Only a door whose callers have no key of their own records this event. An outcome that was not
+    delivered is given to the next caller who asks for the same order.
+    """
 
 
 class PositionAdopted(Event, frozen=True):
@@ -342,6 +379,236 @@ class LossAccepted(Event, frozen=True):
     by: str
 
 
+class StreamTakenOver(Event, frozen=True):
+    """The book of another stream of the same account entered this book, and that stream ended.
+
+    `stream` is its name, `position` and `hash` (hexadecimal) its end in its own hash chain. `book`
+    is the whole book as `core.book.saved` writes a book, with `positions` open positions and
+    `in_doubt` orders in doubt.
+    """
+
+    stream: str
+    position: int
+    hash: str
+    book: str
+    positions: int = 0
+    in_doubt: int = 0
+
+
+class StreamClosed(Event, frozen=True):
+    """This stream ended: its book entered the book of stream `by`, which goes on with it."""
+
+    by: str
+
+
+class FiguresNoted(Event, frozen=True):
+    """The account's money by which risk limits are judged: the start of the day, and the peak.
+
+    Each event has the whole state. `because` says what is new, empty for a new peak alone.
+    `balance` and `credit` are the account's at `at_ns`, in `currency` with `digits` decimals.
+    `deals_msc` (trade server's clock) and the tickets `deals` at that time are the newest deals
+    that the state contains: operations on the balance up to there are taken out.
+
+    `day_ns` is the reset (ns of UTC) at which the day began, 0 without a limit on a day's loss.
+    `day_balance` and `day_equity` are the figures at the reset, and `peak_balance` and
+    `peak_equity` the highest figures, each moved by every operation since. `computed` says that
+    nobody read the figures at the reset, and that they come from deals. `has_peak` says that there
+    is a peak.
+    """
+
+    balance: float
+    credit: float
+    because: str = ""
+    currency: str = ""
+    digits: int = 2
+    deals_msc: int = 0
+    deals: tuple[int, ...] = ()
+    day_ns: int = 0
+    day_balance: float = 0.0
+    day_equity: float = 0.0
+    computed: bool = False
+    has_peak: bool = False
+    peak_balance: float = 0.0
+    peak_equity: float = 0.0
+
+
+class LimitReached(Event, frozen=True):
+    """A risk limit is reached: entries are refused, closing stays allowed.
+
+    `limit` is the name of the limit, `reason` the figures, `until` when it ends. `until_ns` is the
+    end (ns of UTC) if the date alone ends it, else 0.
+    """
+
+    limit: str
+    reason: str
+    until: str
+    until_ns: int = 0
+
+
+class LimitEnded(Event, frozen=True):
+    """A risk limit that was reached no longer refuses entries."""
+
+    limit: str
+    because: str
+
+
+class TradingPaused(Event, frozen=True):
+    """The person `by` allows fewer orders of the strategy from now on, until a person resumes.
+
+    A later event of this class replaces an earlier one. `why` is the person's reason, or empty.
+    """
+
+    by: str
+    mode: TradingMode
+    why: str = ""
+
+
+class TradingResumed(Event, frozen=True):
+    """The person `by` allows every order of the strategy again; `why` is the reason, or empty."""
+
+    by: str
+    why: str = ""
+
+
+class SyncAsked(Event, frozen=True):
+    """The person `by` asked the bot to compare book and broker at once; `why` may be empty."""
+
+    by: str
+    why: str = ""
+
+
+class BotStopped(Event, frozen=True):
+    """The person `by` ended the process of the bot; positions stay open. `why` may be empty."""
+
+    by: str
+    why: str = ""
+
+
+class ProposalEnd(enum.Enum):
+    """How a proposal ended.
+
+    APPROVED: a person approved the proposal, and its order was recorded. REJECTED: by a person.
+    WITHDRAWN: by the assistant. EXPIRED: no person decided in time. VOID: what the proposal is
+    about has changed.
+    """
+
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    WITHDRAWN = "withdrawn"
+    EXPIRED = "expired"
+    VOID = "void"
+
+
+class ProposalMade(Event, frozen=True):
+    """The assistant `by` proposed an order, which waits for a person until `expires_ns`.
+
+    `key` is the assistant's own name for the wish, and `why` its reason, or empty. `asked` is the
+    wish in the assistant's words, and `wish` the same with everything that the words leave out.
+    Nothing is sent before a person approves the proposal.
+    """
+
+    proposal_id: str
+    by: str
+    key: str
+    wish: OrderWish
+    asked: OrderWish
+    expires_ns: int
+    why: str = ""
+
+
+class ProposalEnded(Event, frozen=True):
+    """A proposal no longer waits for a person.
+
+    `by` names who approved, rejected or withdrew it, empty if nobody did. `because` is the reason,
+    or empty. `order_id` is the order of an approved proposal.
+    """
+
+    proposal_id: str
+    end: ProposalEnd
+    by: str = ""
+    because: str = ""
+    order_id: str = ""
+
+
+class WishRefused(Event, frozen=True):
+    """The assistant `by` submitted or proposed an order and was refused: nothing was sent.
+
+    `key` is the assistant's own name for the wish, `because` the reason. `proposed` says that the
+    order was only proposed.
+    """
+
+    by: str
+    key: str
+    wish: OrderWish
+    because: str
+    proposed: bool = False
+
+
+class CashDeal(msgspec.Struct, frozen=True, gc=False):
+    """A deal that moved money of the account and belongs to no position.
+
+    `what` is its kind in words, such as "balance" or "credit", `money` is in the account's
+    currency, and `time_msc` a time of the trade server's clock.
+    """
+
+    ticket: int
+    what: str
+    money: float
+    time_msc: int
+    comment: str = ""
+
+
+class SwapMoved(msgspec.Struct, frozen=True, gc=False):
+    """The swap of an open position is `after` now and was `before`, in the account's currency."""
+
+    identifier: int
+    ticket: int
+    symbol: str
+    before: float
+    after: float
+
+
+class WatchBegan(Event, frozen=True):
+    """A watch began to look at the account, beside a bot that is not ours; it sends no order.
+
+    `gateway` is the address of the gateway.
+    """
+
+    gateway: str
+
+
+class BrokerSeen(Event, frozen=True):
+    """A watch has read the broker, and saw what a book alone does not keep.
+
+    `deals` are the account's deals that no look had seen before, `cash` those that belong to no
+    position, and `swaps` the changes of swap. `server_msc` is a time that the trade server's clock
+    had passed at this look and `covered_msc` at the look before, whose deals were all read; 0 if
+    not known. `offset_sec` is that clock less UTC, None if not known. At the first look alone,
+    `begin_msc` is the time by that clock from which on deals count, and `known` are the tickets of
+    the deals that were there already.
+    """
+
+    server_msc: int = 0
+    covered_msc: int = 0
+    offset_sec: int | None = None
+    deals: tuple[Deal, ...] = ()
+    cash: tuple[CashDeal, ...] = ()
+    swaps: tuple[SwapMoved, ...] = ()
+    begin_msc: int = 0
+    known: tuple[int, ...] = ()
+
+
+class ReadingsLost(Event, frozen=True):
+    """A watch gets no reading that it believes: the last one was at `since_ns` (UTC), 0 for none.
+
+    `reason` is the word of `core.account.trust.Reason`, `because` a sentence.
+    """
+
+    since_ns: int
+    reason: str
+    because: str
+
+
 AnyEvent = (
     OrderCreated
     | OrderFilled
@@ -351,6 +618,7 @@ AnyEvent = (
     | OrderApplied
     | OrderCanceled
     | OrderSettled
+    | OutcomeDelivered
     | PositionAdopted
     | PositionMissing
     | PositionFound
@@ -365,6 +633,21 @@ AnyEvent = (
     | HistoryCompared
     | LossFound
     | LossAccepted
+    | StreamTakenOver
+    | StreamClosed
+    | FiguresNoted
+    | LimitReached
+    | LimitEnded
+    | TradingPaused
+    | TradingResumed
+    | SyncAsked
+    | BotStopped
+    | ProposalMade
+    | ProposalEnded
+    | WishRefused
+    | WatchBegan
+    | BrokerSeen
+    | ReadingsLost
 )
 
 

@@ -8,12 +8,17 @@ the open price.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from trueup.core.book import events
 from trueup.core.book.holdings import Claim, Holding, Tombstone
+from trueup.core.book.keys import drop_key
 from trueup.core.book.order import Order
+from trueup.core.book.realised import add_closed
 from trueup.core.book.state import BookState
+from trueup.core.deals import BookedDeal
 from trueup.core.model import Position
 from trueup.core.quantity import FINEST_STEP, add_lots, to_units
 
@@ -46,7 +51,7 @@ def _net(book: BookState, event: events.OrderFilled, order: Order) -> None:
     elif holding.position.side is event.side:
         _grow(book, holding, event, order, event.volume)
     elif add_lots(event.volume, -holding.position.volume) <= 0:
-        _shrink(book, holding, event.volume, order)
+        shrink(book, holding, event.volume, order)
     else:
         _reverse(book, holding, event, order)
 
@@ -56,7 +61,7 @@ def _reduce(book: BookState, event: events.OrderFilled, order: Order) -> float:
     left = event.volume
     for holding in _reducible(book, event, order):
         taken = min(left, holding.position.volume)
-        _shrink(book, holding, taken, order)
+        shrink(book, holding, taken, order)
         left = add_lots(left, -taken)
         if left < FINEST_STEP:
             return 0.0
@@ -76,7 +81,7 @@ def _reducible(book: BookState, event: events.OrderFilled, order: Order) -> list
     ]
 
 
-def _shrink(book: BookState, holding: Holding, volume: float, order: Order) -> None:
+def shrink(book: BookState, holding: Holding, volume: float, order: Order) -> None:
     """Reduce a position by `volume` lots; remove a position without lots left."""
     left = add_lots(holding.position.volume, -volume)
     holding.touched_ns = order.fill_ns or 0
@@ -206,12 +211,14 @@ def await_deals(book: BookState, position: Position) -> None:
 def remove(book: BookState, holding: Holding) -> None:
     """Remove a position and its orders, and keep a tombstone for late readings."""
     identifier, symbol = holding.position.identifier, holding.position.symbol
+    # Asked before the opening order may be dropped: its number may be the position's strategy.
+    owner = symbol, book.strategy_of(holding)
     del book.holdings[identifier]
     for order_id in holding.order_ids:
         finish(book, order_id)
     book.missing.pop(identifier, None)
     book.halts.pop(identifier, None)
-    book.realised_closed_units += holding.realised_units
+    add_closed(book, owner, holding.realised_units)
     # Insert the tombstone at the end, because the oldest tombstones are deleted first.
     book.closed.pop(identifier, None)
     book.closed[identifier] = Tombstone(
@@ -221,6 +228,7 @@ def remove(book: BookState, holding: Holding) -> None:
         holding.deals,
         holding.booked,
         explained_units=holding.explained_units,
+        owner=owner,
     )
     if len(book.closed) > CLOSED_KEPT:
         del book.closed[next(iter(book.closed))]
@@ -235,11 +243,30 @@ def forget_claims(book: BookState, holding: Holding) -> None:
     The book may already have the next position of the symbol. The counted deals say which orders
     belong to the old position: a fill may have been taken into it that belongs to the next.
     """
-    keys = set() if holding.booked else set(holding.order_ids)
-    for deal in holding.booked:
+    keys = _claimed_by(book, holding.booked) if holding.booked else set(holding.order_ids)
+    _forget(book, keys, holding)
+
+
+def forget_ended_claims(book: BookState, booked: Iterable[BookedDeal]) -> None:
+    """Remove what orders brought to a closed position, by the deals that are counted for it."""
+    _forget(book, _claimed_by(book, booked))
+
+
+def _forget(book: BookState, keys: set[str], ended: Holding | None = None) -> None:
+    # The parts of a pending order can go into several positions, and one of them may be open.
+    for holding in book.holdings.values() if keys & book.claims.keys() else ():
+        if holding is not ended:
+            keys -= _claimed_by(book, holding.booked)
+    book.claims = {key: one for key, one in book.claims.items() if key not in keys}
+
+
+def _claimed_by(book: BookState, booked: Iterable[BookedDeal]) -> set[str]:
+    """Return the keys under which the orders of counted deals have their claims."""
+    keys: set[str] = set()
+    for deal in booked:
         order = book.orders_by_ticket.get(deal.order)
         keys |= {str(deal.order), "" if order is None else order.order_id}
-    book.claims = {key: one for key, one in book.claims.items() if key not in keys}
+    return keys
 
 
 def finish(book: BookState, order_id: str) -> None:
@@ -253,6 +280,7 @@ def finish(book: BookState, order_id: str) -> None:
     gone = book.orders.pop(oldest, None)
     if gone is None:
         return
-    book.by_key.pop(gone.key, None)
+    if gone.key:
+        drop_key(book, gone)
     if gone.ticket is not None and book.orders_by_ticket.get(gone.ticket) is gone:
         del book.orders_by_ticket[gone.ticket]

@@ -19,16 +19,22 @@ from trueup.core.book.fills import (
     claim_by_deals,
     finish,
     forget_claims,
+    forget_ended_claims,
     link,
     rebuild_claims,
     remove,
     rename_symbol,
+    shrink,
 )
 from trueup.core.book.holdings import Holding, Pending, Unbooked, UnbookedOrders
+from trueup.core.book.keys import add_key
 from trueup.core.book.lifecycle import OrderStatus, advance
 from trueup.core.book.order import PENDING_TYPES, Order, created_order, pending_of, recovery_order
-from trueup.core.book.realised import count_deals, expect_deals, forget_order
+from trueup.core.book.proposals import Proposal, end_proposal
+from trueup.core.book.realised import add_closed, count_deals, expect_deals, forget_order
+from trueup.core.book.saved import fill_from
 from trueup.core.book.state import BookState
+from trueup.core.book.taking_over import take_over
 from trueup.core.model import PendingOrder, Position
 from trueup.core.quantity import to_units
 
@@ -38,8 +44,7 @@ MADE_BY_DEALS = frozenset({"ticket", "side", "volume", "price_open"})
 
 def _order_created(book: BookState, event: events.OrderCreated) -> None:
     book.orders[event.order_id] = created_order(event)
-    if event.key:
-        book.by_key[event.key] = book.orders[event.order_id]
+    add_key(book, book.orders[event.order_id])
 
 
 def _send_started(book: BookState, event: events.SendStarted) -> None:
@@ -51,6 +56,13 @@ def _send_started(book: BookState, event: events.SendStarted) -> None:
 def _order_filled(book: BookState, event: events.OrderFilled) -> None:
     order = _advance(book, event)
     _record_fill(book, order, event.ticket, event.volume, event.price, event.at_ns)
+    if order.kind is events.OrderKind.CLOSE_BY:
+        _closed_by(book, order, event.volume)
+        return
+    if order.is_foreign:
+        # The fill is in a position that the book does not have: nothing of it enters the book.
+        finish(book, order.order_id)
+        return
     _expect_fill(book, order, event.volume)
     if _is_position_gone(book, order):
         finish(book, order.order_id)
@@ -68,6 +80,22 @@ def _order_filled(book: BookState, event: events.OrderFilled) -> None:
         return
     apply_fill(book, event, order)
     _finish_unless_held(book, order)
+
+
+def _closed_by(book: BookState, order: Order, volume: float) -> None:
+    """Reduce the two positions that an order closed against each other, if the book has them."""
+    # A close-by always ends one of the two. If that one has left the book, a sync has recorded the
+    # close before the reply arrived, and corrects the other one too.
+    is_recorded = any(
+        identifier in book.closed and identifier not in book.holdings for identifier in order.named
+    )
+    for identifier in () if is_recorded else (order.position, order.position_by):
+        holding = book.holdings.get(identifier)
+        if holding is not None:
+            shrink(book, holding, min(volume, holding.position.volume), order)
+    held = (book.holdings.get(identifier) for identifier in order.named)
+    if not any(one is not None and order.order_id in one.order_ids for one in held):
+        finish(book, order.order_id)
 
 
 def _expect_fill(book: BookState, order: Order, volume: float) -> None:
@@ -104,15 +132,26 @@ def _order_canceled(book: BookState, event: events.OrderCanceled) -> None:
 def _order_settled(book: BookState, event: events.OrderSettled) -> None:
     order = _advance(book, event)
     _record_fill(book, order, event.ticket, event.volume, event.price, event.at_ns)
+    order.error = None
+    # The effect of a close-by is in the corrections of both positions.
+    if order.is_foreign or order.kind is events.OrderKind.CLOSE_BY:
+        finish(book, order.order_id)
+        return
     _expect_fill(book, order, event.volume)
     if not _is_position_gone(book, order):
         claim(book, order, event.volume)
-    order.error = None
     holding = book.holdings.get(event.ticket)
     if holding is not None and not order.position:
         link(holding, order)
         await_deals(book, holding.position)
     _finish_unless_held(book, order)
+
+
+def _outcome_delivered(book: BookState, event: events.OutcomeDelivered) -> None:
+    order = book.orders.get(event.order_id)
+    # An old order may have left the book's memory; then nobody asks for its outcome any more.
+    if order is not None:
+        order.delivered = True
 
 
 def _order_applied(book: BookState, event: events.OrderApplied) -> None:
@@ -127,6 +166,8 @@ def _order_applied(book: BookState, event: events.OrderApplied) -> None:
             return
         holding.position = msgspec.structs.replace(holding.position, sl=order.sl, tp=order.tp)
         holding.version, holding.touched_ns = book.version, event.at_ns
+    elif order.kind is events.OrderKind.MODIFY_ORDER:
+        _modify_pending(book, order, left_at)
     elif order.kind is events.OrderKind.CANCEL:
         pending = book.pending.pop(order.target, None)
         if pending is not None and book.account is not None:
@@ -137,6 +178,21 @@ def _order_applied(book: BookState, event: events.OrderApplied) -> None:
         _index_ticket(book, event.ticket, order)
         book.pending[event.ticket] = Pending(pending_of(order, event.ticket), book.version)
     finish(book, order.order_id)
+
+
+def _modify_pending(book: BookState, order: Order, left_at: int) -> None:
+    """Give a pending order of the book the prices of a modification, unless it changed since."""
+    pending = book.pending.get(order.target)
+    if pending is None or pending.version > left_at:
+        return
+    pending.order = msgspec.structs.replace(
+        pending.order,
+        price_open=order.entry_price,
+        price_stoplimit=order.stoplimit,
+        sl=order.sl,
+        tp=order.tp,
+    )
+    pending.version, pending.touched_ns = book.version, order.fill_ns or 0
 
 
 def _position_adopted(book: BookState, event: events.PositionAdopted) -> None:
@@ -150,7 +206,8 @@ def _position_adopted(book: BookState, event: events.PositionAdopted) -> None:
     # A closed position that shows again keeps its counted deals, or they would count twice.
     tombstone = book.closed.pop(position.identifier, None)
     realised_units = tombstone.realised_units if tombstone else 0
-    book.realised_closed_units -= realised_units
+    if tombstone is not None:
+        add_closed(book, tombstone.owner, -realised_units)
     book.holdings[position.identifier] = Holding(
         position,
         book.version,
@@ -192,6 +249,7 @@ def _position_closed(book: BookState, event: events.PositionClosed) -> None:
     holding.touched_ns = 0
     if not _continues_here(book, event):
         forget_claims(book, holding)
+        _forget_inherited_claims(book, position)
     remove(book, holding)
     if event.went_on_as:
         tombstone = book.closed[position.identifier]
@@ -211,6 +269,23 @@ def _continues_here(book: BookState, event: events.PositionClosed) -> bool:
     symbol = event.position.symbol
     successors = [book.holdings.get(identifier) for identifier in event.went_on_as]
     return any(one is None or one.position.symbol == symbol for one in successors)
+
+
+def _forget_inherited_claims(book: BookState, position: Position) -> None:
+    """Remove the claims of the positions that continued as this position, which has ended."""
+    # The search reads all tombstones, so do without where no claim can be left.
+    if not any(claim.symbol == position.symbol for claim in book.claims.values()):
+        return
+    ended, found = [position.identifier], {position.identifier}
+    while ended:
+        identifier = ended.pop()
+        for before, tombstone in book.closed.items():
+            is_one = identifier in tombstone.went_on_as and before not in found
+            # Of several successors, another may be the one that goes on.
+            if is_one and book.holdings.keys() & set(tombstone.went_on_as) <= found:
+                forget_ended_claims(book, tombstone.booked)
+                found.add(before)
+                ended.append(before)
 
 
 def _count_exit(book: BookState, event: events.PositionClosed) -> None:
@@ -271,6 +346,8 @@ def _deals_recorded(book: BookState, event: events.DealsRecorded) -> None:
         _follow(book, event.position, successor, was_counted=True)
     holding = book.holdings.get(identifier)
     if holding is None:
+        # An order in doubt may have gone into a position that the book had closed already.
+        forget_ended_claims(book, event.booked)
         return
     update_msc = event.position.time_update_msc
     if update_msc > holding.position.time_update_msc:
@@ -327,7 +404,11 @@ def _account_bound(book: BookState, event: events.AccountBound) -> None:
         book.recent.clear()
         book.claims.clear()
         book.realised_closed_units = 0
+        book.realised_by.clear()
         book.compared, book.agreed_msc = None, 0
+        book.figures = None
+        book.reached.clear()
+        book.proposals.clear()
     was_bound, was_shared = book.account is not None, book.shares_positions
     book.account = event
     if was_bound and was_shared != book.shares_positions:
@@ -347,6 +428,58 @@ def _loss_found(book: BookState, event: events.LossFound) -> None:
 
 def _loss_accepted(book: BookState, event: events.LossAccepted) -> None:
     book.loss = None
+
+
+def _stream_taken_over(book: BookState, event: events.StreamTakenOver) -> None:
+    other = BookState()
+    fill_from(other, event.book.encode())
+    take_over(book, other)
+
+
+def _stream_closed(book: BookState, event: events.StreamClosed) -> None:
+    """Change nothing: readers see the book as it was when the stream ended."""
+
+
+def _figures_noted(book: BookState, event: events.FiguresNoted) -> None:
+    book.figures = event
+
+
+def _limit_reached(book: BookState, event: events.LimitReached) -> None:
+    book.reached[event.limit] = event
+
+
+def _limit_ended(book: BookState, event: events.LimitEnded) -> None:
+    book.reached.pop(event.limit, None)
+
+
+def _trading_paused(book: BookState, event: events.TradingPaused) -> None:
+    book.paused = event
+
+
+def _trading_resumed(book: BookState, event: events.TradingResumed) -> None:
+    book.paused = None
+
+
+def _told(book: BookState, event: events.SyncAsked | events.BotStopped) -> None:
+    """Change nothing: what a person tells the process changes no position and no order."""
+
+
+def _proposal_made(book: BookState, event: events.ProposalMade) -> None:
+    book.proposals[event.proposal_id] = Proposal(event)
+
+
+def _proposal_ended(book: BookState, event: events.ProposalEnded) -> None:
+    end_proposal(book.proposals, event)
+
+
+def _wish_refused(book: BookState, event: events.WishRefused) -> None:
+    """Change nothing: nothing was sent."""
+
+
+def _watched(
+    book: BookState, event: events.WatchBegan | events.BrokerSeen | events.ReadingsLost
+) -> None:
+    """Change nothing: a watch notes what no book has; see `observe.shadow`."""
 
 
 def _advance(book: BookState, event: events.OrderEvent) -> Order:
@@ -369,6 +502,9 @@ def _index_ticket(book: BookState, ticket: int, order: Order) -> None:
 
     Some gateways answer a close with the ticket of the closed position.
     """
+    # A foreign position has no order in the index that could be replaced, so compare its numbers.
+    if any(ticket in (row.ticket, row.identifier) for row in order.foreign):
+        return
     known = book.orders_by_ticket.get(ticket)
     if known is None or (known.is_stand_in and not order.position):
         book.orders_by_ticket[ticket] = order
@@ -389,6 +525,7 @@ FOLD: dict[type[events.Event], Callable[[BookState, Any], None]] = {
     events.OrderInDoubt: _order_ended,
     events.OrderCanceled: _order_canceled,
     events.OrderSettled: _order_settled,
+    events.OutcomeDelivered: _outcome_delivered,
     events.PositionAdopted: _position_adopted,
     events.PositionClosed: _position_closed,
     events.PositionMissing: _position_missing,
@@ -403,4 +540,19 @@ FOLD: dict[type[events.Event], Callable[[BookState, Any], None]] = {
     events.HistoryCompared: _history_compared,
     events.LossFound: _loss_found,
     events.LossAccepted: _loss_accepted,
+    events.StreamTakenOver: _stream_taken_over,
+    events.StreamClosed: _stream_closed,
+    events.FiguresNoted: _figures_noted,
+    events.LimitReached: _limit_reached,
+    events.LimitEnded: _limit_ended,
+    events.TradingPaused: _trading_paused,
+    events.TradingResumed: _trading_resumed,
+    events.SyncAsked: _told,
+    events.BotStopped: _told,
+    events.ProposalMade: _proposal_made,
+    events.ProposalEnded: _proposal_ended,
+    events.WishRefused: _wish_refused,
+    events.WatchBegan: _watched,
+    events.BrokerSeen: _watched,
+    events.ReadingsLost: _watched,
 }

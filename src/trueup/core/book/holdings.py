@@ -37,10 +37,20 @@ class Holding(msgspec.Struct, gc=False):
 
 
 class Pending(msgspec.Struct, gc=False):
-    """A pending order in the book, and the book's version at the newest local fact about it."""
+    """A pending order in the book, and the book's version at the newest local fact about it.
+
+    `touched_ns` is the time of our own latest modification, 0 for never: the broker may show that
+    modification later.
+    """
 
     order: PendingOrder
     version: int
+    touched_ns: int = 0
+
+
+Owner = tuple[str, int]
+"""A symbol and a strategy's magic number."""
+UNKNOWN_OWNER: Owner = ("", 0)
 
 
 class Tombstone(msgspec.Struct, frozen=True, gc=False):
@@ -48,7 +58,8 @@ class Tombstone(msgspec.Struct, frozen=True, gc=False):
 
     `went_on_as` are the identifiers under which the broker opened the position again.
     `explained_units` comes from the holding: the volume that the awaited deals close, None if an
-    older version saved the position without that volume.
+    older version saved the position without that volume. `owner` is under whom the realised result
+    counts in `BookState.realised_by`.
     """
 
     version: int
@@ -58,6 +69,7 @@ class Tombstone(msgspec.Struct, frozen=True, gc=False):
     booked: tuple[BookedDeal, ...] = ()
     went_on_as: tuple[int, ...] = ()
     explained_units: int | None = None
+    owner: Owner = UNKNOWN_OWNER
 
 
 class Unbooked(msgspec.Struct, frozen=True, gc=False):

@@ -15,13 +15,17 @@ from trueup.core.model import OrderType, PendingOrder, Position, Side
 PENDING_TYPES = {
     OrderKind.LIMIT: {Side.BUY: OrderType.BUY_LIMIT, Side.SELL: OrderType.SELL_LIMIT},
     OrderKind.STOP: {Side.BUY: OrderType.BUY_STOP, Side.SELL: OrderType.SELL_STOP},
+    OrderKind.STOP_LIMIT: {
+        Side.BUY: OrderType.BUY_STOP_LIMIT,
+        Side.SELL: OrderType.SELL_STOP_LIMIT,
+    },
 }
 
 
 STAND_IN = "RECOVERY_"
 
 
-class Order(msgspec.Struct, gc=False):
+class Order(msgspec.Struct, gc=False, repr_omit_defaults=True):
     """An order of ours, with the guide's fields and more.
 
     `volume` and `filled_volume` are lots, prices are prices of the symbol. `position` is the
@@ -31,7 +35,9 @@ class Order(msgspec.Struct, gc=False):
     order. Of the moment when the order left, `record` is how far the gateway's record of requests
     reached, `time_offset_sec` the trade server's clock minus UTC, and `server_time_msc` a time that
     this clock had passed, or 0. `unproven` says of a cancelled order that there is no proof that it
-    had no effect. All other fields come from the intent; see `events.OrderCreated`.
+    had no effect. `delivered` says that the caller has been given the outcome, if the caller needs
+    that note; see `events.OutcomeDelivered`. All other fields come from the intent; see
+    `events.OrderCreated`.
     """
 
     order_id: str
@@ -65,11 +71,26 @@ class Order(msgspec.Struct, gc=False):
     unproven: bool = False
     terms: Terms = PLAIN_TERMS
     comment: str = ""
+    foreign: tuple[Position, ...] = ()
+    stoplimit: float = 0.0
+    delivered: bool = False
+    position_by: int = 0
+    by: str = ""
 
     @property
     def is_stand_in(self) -> bool:
         """Whether this order stands for the unknown order that opened a position."""
         return self.order_id.startswith(STAND_IN)
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the order names a position that the book did not have."""
+        return bool(self.foreign)
+
+    @property
+    def named(self) -> frozenset[int]:
+        """The identifiers of the positions that the order closes or modifies."""
+        return frozenset({self.position, self.position_by}) - {0}
 
     @property
     def side(self) -> Side:
@@ -114,6 +135,10 @@ def created_order(event: OrderCreated) -> Order:
         by_desk=event.by_desk,
         terms=event.terms,
         comment=event.comment,
+        foreign=event.foreign,
+        stoplimit=event.stoplimit,
+        position_by=event.position_by,
+        by=event.by,
     )
 
 
@@ -143,6 +168,7 @@ def pending_of(order: Order, ticket: int) -> PendingOrder:
         type=PENDING_TYPES[order.kind][order.side],
         volume=order.volume,
         price_open=order.entry_price,
+        price_stoplimit=order.stoplimit,
         sl=order.sl,
         tp=order.tp,
         magic=order.wire_magic,

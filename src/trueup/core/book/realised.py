@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from trueup.core.book.holdings import Recent, Tombstone, Unbooked
+from trueup.core.book.holdings import Owner, Recent, Tombstone, Unbooked
 from trueup.core.book.state import BookState
 from trueup.core.deals import BookedDeal, Known
 from trueup.core.model import Position
@@ -54,14 +54,24 @@ def count_deals(
         holding.realised_units = realised_units
         holding.explained_units = to_units(position.net_volume)
     else:
-        tombstone = book.closed.get(identifier, Tombstone(book.version, 0, 0))
-        book.realised_closed_units += realised_units - tombstone.realised_units
+        tombstone = book.closed.get(identifier)
+        if tombstone is None:
+            tombstone = Tombstone(book.version, 0, 0, owner=(position.symbol, position.magic))
+        add_closed(book, tombstone.owner, realised_units - tombstone.realised_units)
         book.closed[identifier] = msgspec.structs.replace(
             tombstone, deals=deals, booked=booked, realised_units=realised_units, explained_units=0
         )
     # The deals may complete orders that still waited for them.
     _drop_counted_orders(book, position, booked)
     _remember(book, position, at_ns)
+
+
+def add_closed(book: BookState, owner: Owner, units: int) -> None:
+    """Add money (units of 1e-8) to the realised result of closed positions."""
+    book.realised_closed_units += units
+    total = book.realised_by.pop(owner, 0) + units
+    if total:
+        book.realised_by[owner] = total
 
 
 def expect_deals(book: BookState, ticket: int, wanted: Unbooked, *, in_parts: bool = False) -> None:

@@ -9,8 +9,17 @@ from collections.abc import Iterator
 
 from trueup.core.account.trust import Bound
 from trueup.core.book import events
-from trueup.core.book.holdings import Claim, Holding, Pending, Recent, Tombstone, UnbookedOrders
+from trueup.core.book.holdings import (
+    Claim,
+    Holding,
+    Owner,
+    Pending,
+    Recent,
+    Tombstone,
+    UnbookedOrders,
+)
 from trueup.core.book.order import Order
+from trueup.core.book.proposals import Proposals
 from trueup.core.gateway_record import RecordMark
 from trueup.core.model import MarginMode, PendingOrder, Position
 from trueup.core.quantity import from_units
@@ -18,6 +27,9 @@ from trueup.core.quantity import from_units
 
 class BookState:
     """Positions by identifier and orders by id; `version` counts the events applied.
+
+    Orders: `by_key` has the newest order of each key, and `older_by_key` earlier orders of the same
+    key, oldest first; see `core.book.keys`.
 
     Positions: `closed` keeps a tombstone of each position that closed recently, because a snapshot
     requested before the close may still show the position and must not bring the position back.
@@ -33,10 +45,20 @@ class BookState:
     broker has not confirmed yet: a part may have been filled before. `recent` has the positions
     whose deals were counted recently, oldest first: a broker may still change these deals.
 
+    Money: `realised_closed_units` is the realised result of all closed positions in units of 1e-8
+    of the account's currency, and `realised_by` its parts by symbol and magic number.
+
     Comparisons: `compared` is the latest comparison of the deals with the broker's history, and
     `agreed_msc` the end of the latest span (server time) over which both agreed, 0 for never.
     `loss` describes lost journal events until a person accepts the loss. `recalled` marks how far
     the gateway's record reached at the latest discovery of such a loss.
+
+    Risk limits: `figures` is the account's money by which they are judged, None without such
+    limits. `reached` has the limits that refuse entries, by name.
+
+    Persons: `paused` is the mode that a person has set, None while every order is allowed.
+    `proposals` has the orders that assistants proposed, by id: those that wait for a person, and
+    the last that ended, in the order of their ends; see `core.book.proposals`.
     """
 
     def __init__(self) -> None:
@@ -46,6 +68,7 @@ class BookState:
         self.orders_by_ticket: dict[int, Order] = {}
         self.in_doubt: dict[str, Order] = {}
         self.by_key: dict[str, Order] = {}
+        self.older_by_key: dict[str, list[Order]] = {}
         self.finished: dict[str, None] = {}
         self.closed: dict[int, Tombstone] = {}
         self.pending: dict[int, Pending] = {}
@@ -59,10 +82,15 @@ class BookState:
         self.ending: dict[int, PendingOrder] = {}
         self.recent: dict[int, Recent] = {}
         self.realised_closed_units = 0
+        self.realised_by: dict[Owner, int] = {}
         self.compared: events.HistoryCompared | None = None
         self.agreed_msc = 0
         self.loss: events.LossFound | None = None
         self.recalled: RecordMark | None = None
+        self.figures: events.FiguresNoted | None = None
+        self.reached: dict[str, events.LimitReached] = {}
+        self.paused: events.TradingPaused | None = None
+        self.proposals: Proposals = {}
 
     @property
     def bound(self) -> Bound | None:
@@ -101,10 +129,12 @@ class BookState:
 
     def strategy_of(self, holding: Holding) -> int:
         """Return the strategy's magic number of a position, without a token in its low half."""
-        magic = holding.position.magic
         opened_by = self.orders.get(holding.order_ids[0]) if holding.order_ids else None
-        is_ours = opened_by is not None and opened_by.wire_magic == magic
-        return opened_by.magic if opened_by is not None and is_ours else magic
+        return _strategy_of(opened_by, holding.position.magic)
+
+    def strategy_of_pending(self, row: PendingOrder) -> int:
+        """Return the strategy's magic number of a pending order; see `strategy_of`."""
+        return _strategy_of(self.orders_by_ticket.get(row.ticket), row.magic)
 
     def holding_by_ticket(self, ticket: int) -> Holding | None:
         """Return the holding with this current ticket, or None."""
@@ -112,3 +142,8 @@ class BookState:
         if holding is not None and holding.position.ticket == ticket:
             return holding
         return next((h for h in self.holdings.values() if h.position.ticket == ticket), None)
+
+
+def _strategy_of(order: Order | None, magic: int) -> int:
+    """Return the strategy's number behind a magic number; `order` is ours that made the row."""
+    return order.magic if order is not None and order.wire_magic == magic else magic

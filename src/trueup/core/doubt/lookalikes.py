@@ -252,7 +252,7 @@ def is_another_order(order: Order, shown: Shown | Position, book: Book) -> bool:
 def _fits_past(order: Order, past: HistoryOrder, offset_sec: int | None) -> bool:
     return (
         past.by_program
-        and past.time_setup_msc >= _earliest_msc(order, offset_sec)
+        and past.time_setup_msc >= earliest_msc(order, offset_sec)
         and past.side is order.side
         and past.magic == order.wire_magic
         and same(past.volume, order.volume)
@@ -260,7 +260,7 @@ def _fits_past(order: Order, past: HistoryOrder, offset_sec: int | None) -> bool
     )
 
 
-def _earliest_msc(order: Order, offset_sec: int | None) -> int:
+def earliest_msc(order: Order, offset_sec: int | None) -> int:
     """Return the earliest time (ms, server's clock) at which the order can have reached the server.
 
     The server's own clock, as last seen before the sending, is the best source: our clock may have
@@ -297,13 +297,25 @@ def _by_our_clock_msc(order: Order, offset_sec: int) -> int:
 
 
 def _fits_working(order: Order, working: PendingOrder, book: Book) -> bool:
-    wanted = PENDING_TYPES.get(order.kind, {}).get(order.side, OrderType.OTHER)
     known = book.pending.get(working.ticket)
     return (
         (known is None or known.version > order.version)
-        and working.type is wanted
+        and _is_at_price(order, working)
         and working.magic == order.wire_magic
         # The list shows the unfilled rest, so the volume may be smaller than requested.
         and add_lots(working.volume, -order.volume) <= 0
-        and (order.kind is OrderKind.MARKET or same(working.price_open, order.entry_price))
     )
+
+
+def _is_at_price(order: Order, working: PendingOrder) -> bool:
+    """Return whether a working order has the type and the price of an order of ours."""
+    wanted = PENDING_TYPES.get(order.kind, {}).get(order.side, OrderType.OTHER)
+    if working.type is wanted:
+        return order.kind is OrderKind.MARKET or (
+            same(working.price_open, order.entry_price)
+            and same(working.price_stoplimit, order.stoplimit)
+        )
+    # Once its price was reached, a stop-limit order is a limit order at its second price.
+    is_limit = working.type is PENDING_TYPES[OrderKind.LIMIT][order.side]
+    is_reached = order.kind is OrderKind.STOP_LIMIT and is_limit
+    return is_reached and same(working.price_open, order.stoplimit)

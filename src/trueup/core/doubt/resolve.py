@@ -14,9 +14,11 @@ from trueup.core.book.book import Book, Order
 from trueup.core.book.diff import Drift, Ghost, Zombie
 from trueup.core.book.events import OrderKind
 from trueup.core.doubt.change_traces import (
-    of_cancellation_without_evidence,
+    of_foreign_close_without_evidence,
     of_modification_without_evidence,
+    of_pending_order_without_evidence,
 )
+from trueup.core.doubt.close_by_traces import of_close_by_without_evidence
 from trueup.core.doubt.lookalikes import habits_of, is_another_order
 from trueup.core.doubt.manual import hear
 from trueup.core.doubt.trace import Trace
@@ -107,8 +109,12 @@ def _by_difference(
     """
     if order.kind is OrderKind.MODIFY:
         return of_modification_without_evidence(order, inputs.snapshot)
-    if order.kind is OrderKind.CANCEL:
-        return of_cancellation_without_evidence()
+    if order.kind in (OrderKind.CANCEL, OrderKind.MODIFY_ORDER):
+        return of_pending_order_without_evidence()
+    if order.kind is OrderKind.CLOSE_BY:
+        return of_close_by_without_evidence()
+    if order.is_foreign:
+        return of_foreign_close_without_evidence(order, inputs.snapshot)
     book = inputs.book
     fitting = [difference for difference in differences if _fits(order, difference, book)]
     # Another order in doubt may have made the same difference: then the match proves nothing.
@@ -186,7 +192,7 @@ def resolving_events(doubt: Doubt, inputs: SyncInputs) -> list[events.Event]:
     if case.decision not in (Decision.ADOPT, Decision.RECORD_BOTH):
         return []
     # A pending order or a change has no fill of its own to record.
-    if order.kind is not events.OrderKind.MARKET:
+    if order.kind not in events.AT_ONCE:
         return [
             events.OrderApplied(at_ns=at_ns, order_id=order_id, ticket=trace.ticket, by=trace.by)
         ]

@@ -23,8 +23,14 @@ from trueup.core.book.book import Book, Order
 from trueup.core.book.events import OrderKind
 from trueup.core.book.realised import known_deals
 from trueup.core.deals import Comparison, history_of
-from trueup.core.doubt.change_traces import of_cancellation, of_modification
-from trueup.core.doubt.lookalikes import Habits, Shown, fitting, lacking_in
+from trueup.core.doubt.absent import absent
+from trueup.core.doubt.change_traces import (
+    of_cancellation,
+    of_modification,
+    of_order_modification,
+)
+from trueup.core.doubt.close_by_traces import of_close_by
+from trueup.core.doubt.lookalikes import Habits, Shown, fitting
 from trueup.core.doubt.recorded_request import not_by_record, recorded
 from trueup.core.doubt.trace import MAY_BE_LOADING, Trace
 from trueup.core.gateway_record import RequestState
@@ -38,7 +44,7 @@ from trueup.core.model import (
     Snapshot,
 )
 from trueup.core.quantity import from_units, same, to_units
-from trueup.core.realised.reopening import may_still_show, moved_on
+from trueup.core.realised.reopening import may_still_show, moved_on, reopened_by
 from trueup.core.recovery import BrokerShows
 from trueup.core.tokens import bears
 
@@ -60,6 +66,10 @@ def trace_of(
         return of_modification(order, snapshot, evidence)
     if order.kind is OrderKind.CANCEL:
         return of_cancellation(order, evidence)
+    if order.kind is OrderKind.MODIFY_ORDER:
+        return of_order_modification(order, evidence, book)
+    if order.kind is OrderKind.CLOSE_BY:
+        return of_close_by(order, evidence, book)
     # A final word of the record ends the search, so that no similar order can be taken for ours.
     refused = not_by_record(order, evidence)
     if refused is not None and refused.is_final:
@@ -95,6 +105,11 @@ def _by_token(order: Order, snapshot: Snapshot, evidence: Evidence, book: Book) 
         if bears(position.comment, position.magic, order.token, in_magic=in_magic):
             request = recorded(order, evidence)
             ticket = request.ticket if request else 0
+            opener = book.orders_by_ticket.get(position.ticket)
+            # A shared position has the ticket of the order that opened it, and not that of ours.
+            if not ticket and opener not in (None, order) and evidence.history is not None:
+                words = f"it went into position {position.identifier}, and does not show itself yet"
+                return Trace(BrokerShows.UNSEEN, words)
             return _of_position(order, position, "by its token", evidence, ticket)
     for pending in evidence.orders:
         if bears(pending.comment, pending.magic, order.token, in_magic=in_magic):
@@ -124,7 +139,7 @@ def _by_record(order: Order, snapshot: Snapshot, evidence: Evidence, book: Book)
         words = f"{request.status or 'sent'} {words}; the broker does not show it yet"
         return Trace(BrokerShows.UNSEEN, words)
     # The broker gave the order this ticket, so no order with another ticket can be this order.
-    return _absent(f"the broker shows nothing of ticket {request.ticket}", evidence, book)
+    return absent(f"the broker shows nothing of ticket {request.ticket}", evidence, book)
 
 
 def _by_evidence(
@@ -151,16 +166,7 @@ def _by_evidence(
     # A loading terminal shows an incomplete history, in which an absence proves nothing.
     if not evidence.account.trade_allowed:
         return Trace(BrokerShows.UNSEEN, MAY_BE_LOADING)
-    return _absent(f"nothing fits in the last {history.age_sec} s of history", evidence, book)
-
-
-def _absent(words: str, evidence: Evidence, book: Book) -> Trace:
-    """Return the trace of an absent order, unless the history lacks another executed order."""
-    lacking = lacking_in(evidence, book)
-    if lacking is None:
-        return Trace(BrokerShows.NO_TRACE, words)
-    words = f"the history lacks order {lacking.ticket}, which was done: it is not whole"
-    return Trace(BrokerShows.UNSEEN, words)
+    return absent(f"nothing fits in the last {history.age_sec} s of history", evidence, book)
 
 
 def _of_shown(
@@ -185,9 +191,15 @@ def _of_position(
     price: float | None = position.price_open
     # The open price of a shared position averages the fills of all orders that went into it.
     is_opened = ticket == position.identifier and same(position.volume, order.volume)
-    if evidence.account.margin_mode is not MarginMode.HEDGING and not is_opened:
+    is_shared = evidence.account.margin_mode is not MarginMode.HEDGING
+    # A position that the broker has opened again has the price of that, and another ticket.
+    is_reopened = position.ticket != position.identifier
+    if (is_shared and not is_opened) or is_reopened:
         shown = (*(evidence.history.deals if evidence.history else ()), *evidence.deals)
         price = _price([*{deal.ticket: deal for deal in shown if deal.order == ticket}.values()])
+    if is_reopened and price is None:
+        request = recorded(order, evidence)
+        price = request.price if request is not None else None
     return Trace(
         BrokerShows.OPEN,
         words,
@@ -238,7 +250,8 @@ def _of_past(
         return Trace(BrokerShows.UNSEEN, "it was executed, and its position is not visible yet")
     # After a rollover the successor carries the order's result, so wait until it can show.
     outs = moved_on(history.deals)
-    if outs and may_still_show(outs[-1], evidence.server_time_msc, 0):
+    is_shown = bool(outs) and reopened_by(outs[-1], past.position, deals)
+    if outs and not is_shown and may_still_show(outs[-1], evidence.server_time_msc, 0):
         words = "it was executed, and its position closed to be opened again, which is not visible"
         return Trace(BrokerShows.UNSEEN, f"{words} yet")
     return msgspec.structs.replace(trace, shows=BrokerShows.CLOSED)

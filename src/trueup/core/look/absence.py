@@ -10,7 +10,8 @@ old or incomplete state meanwhile. So an order is absent if
   the latest quotation shows,
 * and another snapshot, half a grace period later by the trade server's clock, shows no trace
   either: data that a terminal missed during a dead connection arrives some time after its first new
-  price.
+  price. If the prices paused in between, half a grace period must also have passed by our clock
+  since the first price after that pause.
 
 An untrusted snapshot starts the procedure again, because the time before it was not fully observed.
 """
@@ -28,13 +29,20 @@ class Absence(msgspec.Struct, frozen=True):
 
     `since_ns` is the time of the first such snapshot and `since_msc` the trade server's clock then,
     0 if not known. `again_msc` is the trade server's clock at the first snapshot after the grace
-    period, None before that snapshot.
+    period, None before that snapshot. `moved_ns` and `moved_msc` are our clock and the trade
+    server's at the latest snapshot with a new price, 0 before that. `has_paused` says that
+    snapshots have shown no new price for half a grace period, `resumed_ns` when a price came after
+    such a pause, 0 for never.
     """
 
     since_ns: int
     since_msc: int
     again_msc: int | None = None
     is_settled: bool = False
+    moved_ns: int = 0
+    moved_msc: int = 0
+    has_paused: bool = False
+    resumed_ns: int = 0
 
 
 Absences = Mapping[str, Absence]
@@ -65,13 +73,30 @@ def update_absence(
     if server_time_msc < before.since_msc or bool(server_time_msc) is not bool(before.since_msc):
         # That clock was set back, or is known only now, so the measurement must start again.
         return Absence(asked_ns, server_time_msc)
+    before = _with_price(before, asked_ns, server_time_msc, grace_ms)
     # The grace period has passed before; now wait for data that arrives after the first new price.
     if before.again_msc is not None:
         has_contact = 2 * (server_time_msc - before.again_msc) >= grace_ms or not server_time_msc
-        return msgspec.structs.replace(before, is_settled=has_contact)
+        has_caught_up = 2 * (asked_ns - before.resumed_ns) >= grace_ms * 1_000_000
+        return msgspec.structs.replace(before, is_settled=has_contact and has_caught_up)
     has_waited = asked_ns - before.since_ns >= grace_ms * 1_000_000
     # New prices prove that the terminal had contact with its trade server all the time.
     has_contact = server_time_msc - before.since_msc >= grace_ms or not server_time_msc
     if has_waited and has_contact:
         return msgspec.structs.replace(before, again_msc=server_time_msc)
     return before
+
+
+def _with_price(before: Absence, asked_ns: int, server_time_msc: int, grace_ms: int) -> Absence:
+    """Note whether a snapshot shows a new price, or that no price has come for a while."""
+    if server_time_msc > max(before.since_msc, before.moved_msc):
+        return msgspec.structs.replace(
+            before,
+            moved_ns=asked_ns,
+            moved_msc=server_time_msc,
+            has_paused=False,
+            resumed_ns=asked_ns if before.has_paused else before.resumed_ns,
+        )
+    waited_ns = asked_ns - max(before.since_ns, before.moved_ns)
+    has_paused = 2 * waited_ns >= grace_ms * 1_000_000
+    return msgspec.structs.replace(before, has_paused=before.has_paused or has_paused)

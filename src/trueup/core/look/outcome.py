@@ -128,13 +128,15 @@ def _figures(kind: str, row: Position | PendingOrder) -> str:
     return f"{describe(row)}, {stops}"
 
 
-def settling(row: Position, sentence: str, touched_ns: int, inputs: SyncInputs) -> Hold:
+def settling(
+    row: Position | PendingOrder, sentence: str, touched_ns: int, inputs: SyncInputs
+) -> Hold:
     """Return the hold of a difference inside its settle window."""
     return Hold(
         row.symbol,
         sentence,
         f"a reading {inputs.settle_ns // 1_000_000} ms after we touched it",
-        row.identifier,
+        row.identifier if isinstance(row, Position) else row.ticket,
         HoldKind.SETTLING,
         until_ns=inputs.asked_ns + inputs.settle_ns - inputs.waited.waited_ns(touched_ns),
     )

@@ -84,7 +84,8 @@ class Counted:
     """The counted deals by position, and the marks of our own orders.
 
     `positions` has the counted deals of each position by its identifier, `orders` the tickets of
-    our orders, `magics` the magic numbers of our orders. `account` is the book's account and
+    our orders, `magics` the magic numbers of our orders, `foreign` the positions of others that an
+    order of ours named. `account` is the book's account and
     `began_ns` the time by the bot's clock when the book was bound to that account. `agreed_msc` is
     the end of the latest span (server time) over which book and broker agreed.
     """
@@ -97,6 +98,10 @@ class Counted:
         self.symbols: set[str] = set()
         self.orders: set[int] = set()
         self.magics: set[int] = set()
+        # The ids of our orders whose ticket is that of another order, or about positions of others:
+        # their deals are not the book's.
+        self._of_others: set[str] = set()
+        self.foreign: set[int] = set()
 
     def take(self, event: events.Event) -> None:
         """Apply an event of a journal; a later event of a position replaces an earlier event."""
@@ -109,16 +114,54 @@ class Counted:
                 self._keep(row.identifier, row.symbol, deals, booked, event.realised_units)
             case events.PositionAdopted(position=row):
                 self._keep(row.identifier, row.symbol, (), (), 0)
+            case events.OrderCreated() if event.foreign or event.kind in events.CHANGES:
+                self._of_others.add(event.order_id)
+                self.foreign |= {row.identifier for row in event.foreign}
+                if not event.foreign:
+                    self._add_names(event)
             case events.OrderCreated():
-                self.symbols.add(event.symbol)
-                self.add_magic(event.wire_magic or event.magic)
+                self._add_names(event)
             # Each of these may be the first event that names the ticket of the order.
             case events.OrderFilled() | events.OrderSettled() | events.OrderApplied():
-                self.add_order(event.ticket)
+                if event.order_id not in self._of_others:
+                    self.add_order(event.ticket)
             case events.AccountBound():
                 self._bind(event)
+            case events.StreamTakenOver(book=state):
+                self.add_book(Book.restore(state.encode()))
             case events.HistoryCompared(until_msc=until_msc) if event.is_whole:
                 self.agreed_msc = until_msc
+
+    def add_book(self, book: Book) -> None:
+        """Add the counted deals of a book: of all open and all recently closed positions.
+
+        A position that is known already stays as it is.
+        """
+        if self.account is None and book.account is not None:
+            self.account, self.began_ns = book.account, book.account.at_ns
+        agreed = [msc for msc in (self.agreed_msc, book.agreed_msc) if msc]
+        self.agreed_msc = min(agreed, default=0)
+        for identifier, tombstone in book.closed.items():
+            known = Known(tombstone.deals, tombstone.booked, tombstone.realised_units)
+            self.positions.setdefault(identifier, known)
+        for identifier, holding in book.holdings.items():
+            self.symbols.add(holding.position.symbol)
+            known = Known(holding.deals, holding.booked, holding.realised_units)
+            self.positions.setdefault(identifier, known)
+        for order in book.orders.values():
+            # A stand-in is for an order that we do not know; its marks are not our orders' marks.
+            # The deals of an order about a position of others are not the book's.
+            self.foreign |= {row.identifier for row in order.foreign}
+            if order.is_stand_in or order.is_foreign:
+                continue
+            self.symbols.add(order.symbol)
+            self.add_magic(order.wire_magic or order.magic)
+            if order.status is OrderStatus.FILLED:
+                self.add_order(order.ticket or 0)
+
+    def _add_names(self, event: events.OrderCreated) -> None:
+        self.symbols.add(event.symbol)
+        self.add_magic(event.wire_magic or event.magic)
 
     def _keep(
         self,
@@ -149,6 +192,7 @@ class Counted:
         # Tickets and identifiers of another account have no meaning on this account.
         self.positions.clear()
         self.orders.clear()
+        self.foreign.clear()
         self.began_ns, self.agreed_msc = account.at_ns, 0
 
     def is_ours(self, deal: Deal) -> bool:
@@ -168,24 +212,7 @@ def bound_of(account: events.AccountBound) -> Bound:
 def counted_in(book: Book) -> Counted:
     """Return the counted deals of a book: of all open and all recently closed positions."""
     counted = Counted()
-    counted.account, counted.agreed_msc = book.account, book.agreed_msc
-    counted.began_ns = book.account.at_ns if book.account is not None else 0
-    for identifier, tombstone in book.closed.items():
-        counted.positions[identifier] = Known(
-            tombstone.deals, tombstone.booked, tombstone.realised_units
-        )
-    for identifier, holding in book.holdings.items():
-        counted.symbols.add(holding.position.symbol)
-        known = Known(holding.deals, holding.booked, holding.realised_units)
-        counted.positions[identifier] = known
-    for order in book.orders.values():
-        # A stand-in replaces an order that we do not know; its marks are not those of our orders.
-        if order.is_stand_in:
-            continue
-        counted.symbols.add(order.symbol)
-        counted.add_magic(order.wire_magic or order.magic)
-        if order.status is OrderStatus.FILLED:
-            counted.add_order(order.ticket or 0)
+    counted.add_book(book)
     return counted
 
 
@@ -235,7 +262,8 @@ class _Findings:
 
         This is normal for a position adopted from others: its deals count from the first new deal.
         """
-        ours = any(map(counted.is_ours, shown_deals.values()))
+        identifiers = {deal.position for deal in shown_deals.values()}
+        ours = not identifiers & counted.foreign and any(map(counted.is_ours, shown_deals.values()))
         if ours:
             self.missing_in_book += map(_shown_line, shown_deals.values())
         else:

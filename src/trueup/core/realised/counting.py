@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from trueup.core.book import events
-from trueup.core.book.events import OrderKind
+from trueup.core.book.events import AT_ONCE, OrderKind
 from trueup.core.deals import Comparison, History
 from trueup.core.explain import (
     Exit,
@@ -70,7 +70,7 @@ def _are_ours(news: Sequence[Deal], inputs: SyncInputs) -> bool:
 def _was_answered(ticket: int, inputs: SyncInputs) -> bool:
     """Return whether a reply reported the fill of our order, which so was never in doubt."""
     order = inputs.own_order(ticket)
-    return order is not None and order.kind is OrderKind.MARKET and not order.doubt_ns
+    return order is not None and order.kind in AT_ONCE and not order.doubt_ns
 
 
 def _because(known: Comparison, position: Position, net_units: int, inputs: SyncInputs) -> str:

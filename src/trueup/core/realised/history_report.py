@@ -75,7 +75,7 @@ class HistoryReport(msgspec.Struct, frozen=True):
         ]
         # Name only the kinds of difference that occur: the sentence is one line of a log.
         differences = ", ".join(f"{count} {kind}" for count, kind in wrong if count)
-        money = f"{format_money(self.difference, self.digits)} {self.currency}".strip()
+        money = format_money(self.difference, self.digits, self.currency)
         return f"{deals}, {differences}: the broker's result is {money} more than the book's"
 
     def __str__(self) -> str:

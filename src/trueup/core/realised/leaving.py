@@ -6,6 +6,7 @@ A position can also open and close between two snapshots: then entry and exit ar
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 import msgspec
 
@@ -99,6 +100,22 @@ def follow(identifier: int, inputs: SyncInputs, outcome: Outcome, *, was_counted
             explain_change(listed, inputs, outcome)
     elif listed is None and holding is None and identifier not in inputs.book.closed:
         came_and_went(identifier, inputs, outcome)
+
+
+def follow_recorded(inputs: SyncInputs, outcome: Outcome) -> None:
+    """Count the deals of the successors that the planned `DealsRecorded` events name.
+
+    The book awaits these deals as soon as it applies such an event. Without this rule only the next
+    sync would count the deals, by the same reading.
+    """
+    # A successor may have been closed and opened again as well: then its event is in the list too.
+    for event in outcome.events:
+        if not isinstance(event, events.DealsRecorded):
+            continue
+        for identifier in event.went_on_as:
+            if identifier not in counted_by(outcome):
+                rule = partial(follow, identifier, inputs, outcome, was_counted=True)
+                outcome.guard(event.position, rule)
 
 
 def came_and_went(

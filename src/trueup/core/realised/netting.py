@@ -56,8 +56,11 @@ def shown_as(holding: Holding, inputs: SyncInputs) -> Position | None:
     The identifier of a position of ours is the ticket of the order that opened it here. A reversal
     gives the position the ticket of the reversing order, and each deal names its order. So if
     another position has that ticket, or a deal of that order, the broker made no second position.
+    A pending order can fill in parts: the first part opened a position, a rollover ended that
+    position, and a later part went into its successor. Deals of its own prove the first position.
     """
-    if not inputs.is_shared:
+    own = inputs.history(holding.position.identifier)
+    if not inputs.is_shared or holding.deals or (own is not None and own.deals):
         return None
     listed = inputs.snapshot.positions
     return next((row for row in listed if _has(row, holding.position, inputs)), None)

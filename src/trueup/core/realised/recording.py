@@ -31,7 +31,11 @@ def explanation(identifier: int, position: Position, inputs: SyncInputs, outcome
         return  # a ghost or a zombie: another rule decides
     # Closed on both sides: the deals must add up to zero, unless the fill went elsewhere.
     if holding is None or listed is None:
-        recorded = _recorded(position, 0, inputs, outcome) or _merged(position, inputs)
+        recorded = (
+            _recorded(position, 0, inputs, outcome)
+            or _merged(position, inputs)
+            or _without_deleted(position, inputs, outcome)
+        )
     elif not same(holding.position.net_volume, listed.net_volume):
         return  # a drift: its correction counts the deals, or it is held
     else:
@@ -117,6 +121,27 @@ def _merged(position: Position, inputs: SyncInputs) -> events.DealsRecorded | No
     return events.DealsRecorded(
         at_ns=inputs.now_ns, position=position, deals=(), realised_units=0, because=because
     )
+
+
+def _without_deleted(
+    position: Position, inputs: SyncInputs, outcome: Outcome
+) -> events.DealsRecorded | None:
+    """Count the deals of a closed position of which the server has deleted a counted deal.
+
+    A deleted deal looks like an archived deal, and together with that deal the others may never add
+    up. But book and list have no such position, and the deals that are left open and close one.
+    """
+    known = inputs.compare(position.identifier)
+    if known is None or not known.lacking or not known.news:
+        return None
+    shown = known.history
+    if shown.lost_its_beginning or shown.net_units:
+        return None
+    # The deal that is lacking in the sum may only be late.
+    newest_msc = max(deal.time_msc for deal in shown.deals)
+    if inputs.server_time_msc - newest_msc < LONGEST_MS:
+        return None
+    return deals_recorded(position, 0, known, inputs, outcome)
 
 
 # States in which an order may have been executed, in part too: the rest is cancelled or active.

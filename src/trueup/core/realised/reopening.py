@@ -39,7 +39,7 @@ PATIENCE_NS = 60 * 1_000_000_000
 
 
 class Successor(msgspec.Struct, frozen=True):
-    """The position as which another position continues; `is_ours` if in the policy's scope."""
+    """The position as which another position continues; `is_ours` if the book has to have it."""
 
     identifier: int
     symbol: str
@@ -71,25 +71,30 @@ def successors(local: Position, out: Deal, inputs: SyncInputs) -> tuple[Successo
     # Without the deals of the account, the list of open positions is the only evidence.
     if deals is None:
         return _listed_successors(local, out, inputs)
-    found = [
+    found = reopened_by(out, local.identifier, deals)
+    # Each test narrows the candidates down, but a test that none of them passes is skipped.
+    for is_likelier in _likelier(out):
+        found = [deal for deal in found if is_likelier(deal)] or found
+    ours = (
+        Successor(deal.position, deal.symbol, _is_ours(opened_by(deal), local, out, inputs))
+        # Sort by ticket, so that the order of the broker's rows does not matter.
+        for deal in sorted(found, key=lambda deal: deal.ticket)
+    )
+    return tuple({successor.identifier: successor for successor in ours}.values())
+
+
+def reopened_by(out: Deal, identifier: int, deals: Sequence[Deal]) -> list[Deal]:
+    """Return the deals that may have opened again the position that `out` closed."""
+    return [
         deal
         for deal in {deal.ticket: deal for deal in deals}.values()
         if deal.entry is Entry.IN
         and deal.units
         and deal.reason in REOPENS
-        and deal.position not in (0, local.identifier)
+        and deal.position not in (0, identifier)
         and deal.ticket > out.ticket
         and -SAME_SECOND_MSC <= deal.time_msc - out.time_msc <= APART_MSC
     ]
-    # Each test narrows the candidates down, but a test that none of them passes is skipped.
-    for is_likelier in _likelier(out):
-        found = [deal for deal in found if is_likelier(deal)] or found
-    ours = (
-        Successor(deal.position, deal.symbol, not inputs.policy.is_foreign(opened_by(deal)))
-        # Sort by ticket, so that the order of the broker's rows does not matter.
-        for deal in sorted(found, key=lambda deal: deal.ticket)
-    )
-    return tuple({successor.identifier: successor for successor in ours}.values())
 
 
 def followed(
@@ -138,13 +143,22 @@ def _likelier(out: Deal) -> tuple[Callable[[Deal], bool], ...]:
 
 def _listed_successors(local: Position, out: Deal, inputs: SyncInputs) -> tuple[Successor, ...]:
     return tuple(
-        Successor(row.identifier, row.symbol, not inputs.policy.is_foreign(row))
+        Successor(row.identifier, row.symbol, _is_ours(row, local, out, inputs))
         for row in sorted(inputs.snapshot.positions, key=lambda row: row.identifier)
         if row.identifier != local.identifier
         and (row.symbol, row.side) == (local.symbol, local.side)
         and same(row.volume, out.volume)
         and abs(row.time_msc - out.time_msc) <= SAME_SECOND_MSC
     )
+
+
+def _is_ours(again: Position, local: Position, out: Deal, inputs: SyncInputs) -> bool:
+    """Return whether a successor is ours, because of the policy or because it was ours before.
+
+    A broker may have renamed the symbol of a position of ours to a name that no policy has.
+    """
+    is_alike = again.symbol in (local.symbol, out.symbol) and again.magic == local.magic
+    return is_alike or not inputs.policy.is_foreign(again)
 
 
 def opened_by(deal: Deal) -> Position:

@@ -100,13 +100,14 @@ def _merge(local: Position, into: int, inputs: SyncInputs, outcome: Outcome) -> 
 def _has_ended(holding: Holding, known: Comparison, inputs: SyncInputs) -> bool:
     """Return whether the deals prove that the position is closed.
 
-    Either all deals add up to zero or, if the history lost its beginning, the new deals close
-    exactly the volume in the book.
+    Either all deals add up to zero, together with the counted deals that the broker archived, or,
+    if the history lost its beginning, the new deals close exactly the volume in the book.
     """
-    if known.adds_up_to(0):
+    local = holding.position
+    # The broker may have cancelled a counted deal: then the new deals alone close another volume.
+    if known.adds_up_to(0) or known.continues_to(local.identifier, 0):
         return True
     # A late entry deal looks like an archived entry deal; in doubt, wait.
-    local = holding.position
     if not holding.deals and entry_may_be_late(local, holding.touched_ns, inputs):
         return False
     since_msc = 0 if holding.deals else local.time_update_msc

@@ -6,7 +6,7 @@ adopted like any other, because the broker's state is the real state.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from trueup.core.book import events
 from trueup.core.book.book import Book
@@ -21,6 +21,7 @@ from trueup.core.recovery import BrokerShows, JournalSays, decide
 from trueup.core.tokens import SHORTEST_CUT, TOKEN_CHARS, is_in_magic, tokens_in
 
 NOT_AT_THE_BROKER = frozenset({OrderStatus.PENDING, OrderStatus.REJECTED, OrderStatus.CANCELED})
+ENDED_UNDONE = (events.OrderRejected, events.OrderCanceled)
 MADE_BY_AN_ORDER = frozenset({"volume", "side", "ticket"})
 
 
@@ -35,11 +36,14 @@ def halts(found: Diff, inputs: SyncInputs, outcome: Outcome) -> None:
     ]
     # The index of marks covers all old orders, so build it only if there is a position to check.
     suspects = list(_suspects(found, inputs.book))
-    marks = _marks(inputs.book) if suspects else {}
+    # An order that this plan ends as refused counts as refused: once the position is adopted, no
+    # later plan has a difference to halt.
+    ending = {e.order_id: e for e in outcome.events if isinstance(e, ENDED_UNDONE)}
+    marks = _marks(inputs.book, ending) if suspects else {}
     for remote in suspects if marks else ():
         order = _order_of(remote, marks)
         if order is not None:
-            halt = _halt(order, remote, inputs.now_ns)
+            halt = _halt(order, ending.get(order.order_id), remote, inputs.now_ns)
             outcome.events.append(halt)
             outcome.holds.append(_halted(halt))
 
@@ -54,11 +58,15 @@ def _suspects(found: Diff, book: Book) -> Iterator[Position]:
             yield drift.remote
 
 
-def _marks(book: Book) -> dict[str | int, Order]:
-    """Return the orders that must not be at the broker, by the marks that they would have there."""
+def _marks(book: Book, ending: Container[str]) -> dict[str | int, Order]:
+    """Return the orders that must not be at the broker, by the marks that they would have there.
+
+    `ending` are the ids of the orders in doubt that the plan ends without an execution.
+    """
     marks: dict[str | int, Order] = {}
     for order in book.orders.values():
-        if len(order.token) != TOKEN_CHARS or order.status not in NOT_AT_THE_BROKER:
+        is_undone = order.status in NOT_AT_THE_BROKER or order.order_id in ending
+        if len(order.token) != TOKEN_CHARS or not is_undone:
             continue
         for cut in range(SHORTEST_CUT, TOKEN_CHARS + 1):
             marks[order.token[:cut]] = order
@@ -73,11 +81,17 @@ def _order_of(remote: Position, marks: dict[str | int, Order]) -> Order | None:
     return next((marks[mark] for mark in shown if mark in marks), None)
 
 
-def _halt(order: Order, remote: Position, now_ns: int) -> events.HaltRaised:
+def _halt(
+    order: Order,
+    ending: events.OrderRejected | events.OrderCanceled | None,
+    remote: Position,
+    now_ns: int,
+) -> events.HaltRaised:
     # An order gets its version when it is about to leave, so 0 means never sent.
     says = JournalSays.REFUSED if order.version else JournalSays.PREPARED
     case = decide(says, BrokerShows.OPEN, settled=True)
-    known = f", {order.error}" if order.error else ""
+    error = ending.error if isinstance(ending, events.OrderRejected) else order.error
+    known = f", {error}" if error else ""
     because = f"case {case.label}: {case.because} (ticket {remote.ticket}, {order.order_id}{known})"
     return events.HaltRaised(
         at_ns=now_ns,

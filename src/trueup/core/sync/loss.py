@@ -9,6 +9,10 @@ Orders that the record has and the journal lacks enter the book as orders in dou
 lost replies then find the outcome of each order and count the money, and the keys of these orders
 are known again. Entries wait until a person accepts the loss, because neither source is complete: a
 record deletes rows after a month, and orders through another gateway are in another record.
+
+An order with `by` was never in the journal: a person's close was sent while the journal took
+nothing, and the process ended before the journal worked again. Such an order enters the book in the
+same way, and is no loss.
 """
 
 from __future__ import annotations
@@ -19,15 +23,25 @@ from collections.abc import Iterator
 from trueup.core.book import events
 from trueup.core.book.book import Book
 from trueup.core.book.events import OrderKind
+from trueup.core.book.lifecycle import OrderStatus
+from trueup.core.book.terms import PLAIN_TERMS, Terms
 from trueup.core.gateway_record import RecordMark, SentOrder
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.look.inputs import Lost, SyncInputs
 from trueup.core.look.outcome import Outcome
-from trueup.core.model import Side
+from trueup.core.model import Position, Side
+from trueup.core.quantity import FINEST_STEP
 from trueup.core.tokens import MAGIC_HALF, is_in_magic
 
 IN_DOUBT = "the journal had lost it, and the gateway's record has it"
-CHANGES = {"MODIFY": OrderKind.MODIFY, "CANCEL": OrderKind.CANCEL}
+UNJOURNALLED = "it was sent while the journal took nothing, and the gateway's record has it"
+CHANGES = {
+    "MODIFY": OrderKind.MODIFY,
+    "CANCEL": OrderKind.CANCEL,
+    "MODIFY_ORDER": OrderKind.MODIFY_ORDER,
+}
+# The actions that name their kind of order; BUY and SELL name it by their type.
+KINDS = {**CHANGES, "CLOSE_BY": OrderKind.CLOSE_BY}
 
 
 def for_loss(inputs: SyncInputs, outcome: Outcome) -> None:
@@ -35,16 +49,18 @@ def for_loss(inputs: SyncInputs, outcome: Outcome) -> None:
     lost, loss = inputs.lost, inputs.book.loss
     if lost is not None:
         evidence = inputs.snapshot.evidence
-        loss = events.LossFound(
-            at_ns=inputs.now_ns,
-            because=_because(lost),
-            orders=lost.count,
-            record=None if evidence is None else evidence.record,
-        )
-        # The loss comes first, so that a reader of the journal knows why the orders appear.
-        outcome.events.append(loss)
+        count = lost.count - sum(bool(sent.by) for sent in lost.orders)
+        if count:
+            loss = events.LossFound(
+                at_ns=inputs.now_ns,
+                because=_because(lost, count),
+                orders=count,
+                record=None if evidence is None else evidence.record,
+            )
+            # The loss comes first, so that a reader of the journal knows why the orders appear.
+            outcome.events.append(loss)
         for sent in lost.orders:
-            outcome.events += _recalled(sent, inputs.book, inputs.now_ns)
+            outcome.events += _recalled(sent, inputs)
     if loss is None:
         return
     # An approval names this loss only; a further loss must be accepted again.
@@ -84,8 +100,8 @@ def _strategy_of(sent: SentOrder) -> int:
     return sent.magic // MAGIC_HALF if has_token else sent.magic
 
 
-def _because(lost: Lost) -> str:
-    orders = "1 order" if lost.count == 1 else f"{lost.count} orders"
+def _because(lost: Lost, count: int) -> str:
+    orders = "1 order" if count == 1 else f"{count} orders"
     if lost.is_new:
         return (
             f"The journal has sent nothing, and the gateway's record has {orders} of stream "
@@ -98,32 +114,75 @@ def _because(lost: Lost) -> str:
     )
 
 
-def _recalled(sent: SentOrder, book: Book, now_ns: int) -> Iterator[events.Event]:
+def _named(ticket: int, sent: SentOrder, inputs: SyncInputs) -> Position | None:
+    """Return the position with a ticket that a lost order named: in the book, or a foreign one.
+
+    The record has the ticket of a foreign position only. The list has the whole row, if the
+    position is still open.
+    """
+    holding = inputs.book.holding_by_ticket(ticket)
+    if holding is not None:
+        return holding.position
+    if not sent.foreign or not ticket:
+        return None
+    listed = next((p for p in inputs.snapshot.positions if p.ticket == ticket), None)
+    if listed is not None:
+        return listed
+    side = Side.SELL if sent.action == "BUY" else Side.BUY
+    lots = max(sent.volume, FINEST_STEP)
+    return Position(ticket, sent.symbol, side, lots, 0.0, identifier=ticket)
+
+
+def _side_of(sent: SentOrder, named: Position | None, inputs: SyncInputs) -> Side:
+    """Return the side of a lost order; the record has none for a change or a close-by."""
+    pending = inputs.book.pending.get(sent.order)
+    if sent.action == "CLOSE_BY" and named is not None:
+        return named.side.opposite
+    if sent.action in CHANGES and named is not None:
+        return named.side
+    if sent.action in CHANGES and pending is not None:
+        return pending.order.type.side
+    return Side.SELL if sent.action == "SELL" else Side.BUY
+
+
+def _recalled(sent: SentOrder, inputs: SyncInputs) -> Iterator[events.Event]:
     """Yield the events that add a lost order to the book as an order in doubt."""
-    # The record has no side for a change, so take the side of the position.
-    holding = book.holding_by_ticket(sent.position)
-    side = Side.SELL if sent.action == "SELL" else Side.BUY
-    if sent.action in CHANGES and holding is not None:
-        side = holding.position.side
+    book, now_ns = inputs.book, inputs.now_ns
+    named, named_by = (_named(t, sent, inputs) for t in (sent.position, sent.position_by))
+    known = (row for row in (named, named_by) if row is not None)
+    foreign = tuple(row for row in known if row.identifier not in book.holdings)
+    terms = PLAIN_TERMS
+    if sent.type_time:
+        terms = Terms(time=sent.type_time, expiration=sent.expiration or None)
     order_id = sent.order_id
+    # The gateway takes a key twice only if the first order under it was refused, so an order of the
+    # book that may have been executed keeps its key.
+    first = book.by_key.get(sent.key)
+    is_free = first is None or first.status is OrderStatus.REJECTED
     # Repeat the events of a real sending, so that the rules treat the order like any other.
     yield events.OrderCreated(
         at_ns=now_ns,
         order_id=order_id,
         symbol=sent.symbol,
-        side=side,
+        side=_side_of(sent, named, inputs),
         volume=sent.volume,
         price=sent.price,
-        position=sent.position if holding is None else holding.position.identifier,
+        position=sent.position if named is None else named.identifier,
         magic=_strategy_of(sent),
-        kind=CHANGES.get(sent.action) or OrderKind(sent.type),
+        kind=KINDS.get(sent.action) or OrderKind(sent.type),
         sl=sent.sl,
         tp=sent.tp,
         target=sent.order,
         wire_magic=sent.magic,
         token=sent.comment,
-        key=sent.key,
+        key=sent.key if is_free else "",
         by_desk=True,
+        foreign=foreign,
+        stoplimit=sent.stoplimit,
+        terms=terms,
+        position_by=sent.position_by if named_by is None else named_by.identifier,
+        by=sent.by,
     )
     yield events.SendStarted(at_ns=now_ns, order_id=order_id, server_time_msc=sent.server_time_msc)
-    yield events.OrderInDoubt(at_ns=now_ns, order_id=order_id, error=IN_DOUBT)
+    error = UNJOURNALLED if sent.by else IN_DOUBT
+    yield events.OrderInDoubt(at_ns=now_ns, order_id=order_id, error=error)

@@ -18,10 +18,12 @@ from trueup.core.book.diff import Diff, PendingDrift
 from trueup.core.book.event_ids import step_id
 from trueup.core.book.events import OrderKind
 from trueup.core.book.holdings import Unbooked
+from trueup.core.book.order import PENDING_TYPES
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.look.inputs import SyncInputs
-from trueup.core.look.outcome import Outcome, unread
-from trueup.core.model import PastOrder, PendingOrder, describe_order
+from trueup.core.look.outcome import Outcome, settling, unread
+from trueup.core.look.settle_window import LONGEST_MS
+from trueup.core.model import OrderType, PastOrder, PendingOrder, describe_order
 from trueup.core.policy import Action, Adopt
 from trueup.core.quantity import add_lots, same, to_units
 from trueup.core.realised.placing import placement
@@ -30,6 +32,15 @@ from trueup.core.realised.recording import EXECUTED
 UNDER_WAY = frozenset(
     {"started", "placed", "partial", "request_add", "request_modify", "request_cancel"}
 )
+
+
+# The type that a stop-limit order has once its price was reached, and what changes then. A part may
+# be filled at the same time.
+LIMIT_OF = {
+    OrderType.BUY_STOP_LIMIT: OrderType.BUY_LIMIT,
+    OrderType.SELL_STOP_LIMIT: OrderType.SELL_LIMIT,
+}
+REACHING = frozenset({"type", "price_open", "price_stoplimit", "volume"})
 
 
 class End(msgspec.Struct, frozen=True):
@@ -84,16 +95,37 @@ def _unknown(order: PendingOrder, inputs: SyncInputs, outcome: Outcome) -> None:
 
 
 def _differs(drift: PendingDrift, inputs: SyncInputs, outcome: Outcome) -> None:
-    if inputs.book.pending[drift.local.ticket].version > inputs.asked_version:
+    pending = inputs.book.pending[drift.local.ticket]
+    if pending.version > inputs.asked_version:
         outcome.holds.append(_newer(drift.local))
+        return
+    # The list may be older than our own modification, so do not undo the modification by it.
+    if inputs.is_settling(pending.touched_ns):
+        sentence = (
+            f"Pending order {drift.local.ticket} was modified here and the broker shows "
+            f"{describe_order(drift.remote)}"
+        )
+        outcome.holds.append(settling(drift.local, sentence, pending.touched_ns, inputs))
         return
     corrected = events.PendingCorrected(
         at_ns=inputs.now_ns, local=drift.local, remote=drift.remote, fields=drift.fields
     )
-    taken = outcome.propose("pending", drift.remote, inputs.policy.pending, inputs, corrected)
+    # Reaching its price is what a stop-limit order is for, so that needs no approval.
+    action = Action.APPLY if _has_reached_its_price(drift) else inputs.policy.pending
+    taken = outcome.propose("pending", drift.remote, action, inputs, corrected)
     if taken and drift.remote.volume < drift.local.volume:
         end = End("", _executed(drift.remote, drift.remote.volume, inputs))
         _count(drift.remote, end, inputs, outcome)
+
+
+def _has_reached_its_price(drift: PendingDrift) -> bool:
+    """Return whether a stop-limit order became a limit order at its second price."""
+    local, remote = drift.local, drift.remote
+    return (
+        remote.type is LIMIT_OF.get(local.type)
+        and REACHING.issuperset(drift.fields)
+        and same(remote.price_open, local.price_stoplimit)
+    )
 
 
 def _filled_unlisted(inputs: SyncInputs, outcome: Outcome) -> None:
@@ -157,7 +189,7 @@ def _count(order: PendingOrder, end: End, inputs: SyncInputs, outcome: Outcome) 
 def _executed(order: PendingOrder, left: float, inputs: SyncInputs) -> float | None:
     """Return the executed lots of an order with `left` lots unfilled, None if not known."""
     own = inputs.own_order(order.ticket)
-    is_own = own is not None and own.kind in (OrderKind.LIMIT, OrderKind.STOP)
+    is_own = own is not None and own.kind in PENDING_TYPES
     whole = order.volume_initial or (own.volume if own is not None and is_own else 0.0)
     return add_lots(whole, -left) if whole else None
 
@@ -198,7 +230,33 @@ def _became(order: PendingOrder, inputs: SyncInputs) -> End | None:
     if _is_filled(order, inputs):
         because = f"filled: it is position {order.ticket} now"
         return End(because, _executed(order, 0.0, inputs), order.ticket)
-    return _ended_as(order, inputs)
+    end = _ended_as(order, inputs)
+    # The broker may have archived the order since, while its end waited for an approval.
+    if end is None and _is_counted(order, inputs):
+        end = End("filled: its deals were counted before")
+    # A late list may have brought an order back after our cancellation took effect.
+    if end is None and _was_canceled_here(order, inputs):
+        end = End("canceled: our own cancellation took effect before")
+    return end
+
+
+def _was_canceled_here(order: PendingOrder, inputs: SyncInputs) -> bool:
+    """Return whether an order of ours cancelled a pending order, and its end should show by now."""
+    canceled_ns = [
+        own.fill_ns
+        for own in inputs.book.orders.values()
+        if own.kind is OrderKind.CANCEL and own.target == order.ticket and own.fill_ns
+    ]
+    return bool(canceled_ns) and inputs.waited.age_of_ns(max(canceled_ns)) >= LONGEST_MS * 1_000_000
+
+
+def _is_counted(order: PendingOrder, inputs: SyncInputs) -> bool:
+    """Return whether the counted deals of the order's own position fill the whole order."""
+    book = inputs.book
+    kept = book.holdings.get(order.ticket) or book.closed.get(order.ticket)
+    own = [deal for deal in kept.booked if deal.order == order.ticket] if kept is not None else []
+    whole = _executed(order, 0.0, inputs)
+    return whole is not None and abs(sum(deal.lots for deal in own)) >= to_units(whole)
 
 
 def _is_filled(order: PendingOrder, inputs: SyncInputs) -> bool:

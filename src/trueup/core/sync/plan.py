@@ -33,9 +33,10 @@ from trueup.core.holds import Hold, HoldKind
 from trueup.core.look.absence import Absence
 from trueup.core.look.inputs import SyncInputs
 from trueup.core.look.outcome import Outcome
-from trueup.core.model import Snapshot
+from trueup.core.model import PendingOrder, Position, Snapshot, describe_at, describe_order
 from trueup.core.policy import Policy
 from trueup.core.quantity import to_units
+from trueup.core.realised.leaving import follow_recorded
 from trueup.core.realised.placing import explanations, placement, row_of
 from trueup.core.realised.recording import updated
 from trueup.core.recovery import Decision
@@ -47,6 +48,7 @@ from trueup.core.sync.pending_orders import for_pending
 from trueup.core.sync.unknown_symbols import for_unknown_symbols, unknown_to_broker
 from trueup.core.sync.unreadable import for_unreadable_rows
 from trueup.core.sync.zombies_and_drifts import for_drift, for_zombie, unprotected
+from trueup.core.tables import table
 
 A_DAY_SEC = 86_400
 # Margin: one hour for a DST change plus one minute of clock skew.
@@ -77,6 +79,30 @@ class Plan(msgspec.Struct, frozen=True):
     absences: tuple[tuple[str, Absence], ...] = ()
     rechecks: tuple[int, ...] = ()
 
+    def __repr__(self) -> str:
+        said = [f"{len(self.events)} to change", f"{len(self.holds)} held"]
+        kinds = dict.fromkeys(type(event).__name__ for event in self.events)
+        return f"Plan({', '.join([*said, *kinds])})"
+
+    def _repr_html_(self) -> str:
+        """Return the plan as a table, for a notebook."""
+        changes = [(type(event).__name__, *_subject(event)) for event in self.events]
+        holds = [("held", hold.scope, f"{hold.reason} (until {hold.until})") for hold in self.holds]
+        title = f"Plan: {len(changes)} to change, {len(holds)} held"
+        return table(title, ("change", "about", "evidence"), [*changes, *holds])
+
+
+def _subject(event: events.Event) -> tuple[str, str]:
+    """Return what an event is about, and its evidence."""
+    because = str(getattr(event, "because", ""))
+    row = getattr(event, "position", None) or getattr(event, "remote", None)
+    pending = row if isinstance(row, PendingOrder) else getattr(event, "order", None)
+    if isinstance(row, Position):
+        return f"{row.ticket} {row.symbol} {describe_at(row)}", because
+    if isinstance(pending, PendingOrder):
+        return f"{pending.ticket} {pending.symbol} {describe_order(pending)}", because
+    return str(getattr(event, "order_id", "")), because
+
 
 def plan(inputs: SyncInputs) -> Plan:
     """Return the plan that brings the book into agreement with the broker."""
@@ -95,13 +121,21 @@ def plan(inputs: SyncInputs) -> Plan:
         doubt.order.target for doubt in doubts if doubt.order.kind is events.OrderKind.CANCEL
     ]
     halts(found, inputs, outcome)
-    # The position of a resolved order is ours, even if the policy would call it foreign.
-    resolved = {doubt.trace.position for doubt in doubts if doubt.trace.position}
+    # The position of a resolved order is ours, even if the policy would call it foreign; but not a
+    # position that the order found at the broker, such as one that a caller closes by its ticket.
+    resolved = {
+        doubt.trace.position
+        for doubt in doubts
+        if doubt.trace.position
+        and not doubt.order.is_foreign
+        and doubt.order.kind is not OrderKind.CLOSE_BY
+    }
     found = _with_ours(found, inputs, resolved)
     _positions(found, inputs, resolved, outcome)
     _count_resolved(doubts, inputs, outcome)
     # After positions, because counting a fill looks at the events planned for its position.
     for_pending(found, inputs, outcome)
+    follow_recorded(inputs, outcome)
     for_unreadable_rows(inputs, outcome)
     for_unknown_symbols(inputs, outcome)
     history_sec = _history_wanted(inputs) if doubts else 0
@@ -157,6 +191,9 @@ def _resolve(doubts: Sequence[Doubt], inputs: SyncInputs, outcome: Outcome) -> N
                     waiting_sentence(doubt),
                     "a sync that shows what became of it",
                     kind=HoldKind.DOUBT,
+                    order_id=doubt.order.order_id,
+                    evidence=doubt.trace.words,
+                    needs_person=doubt.trace.needs_person,
                 )
             )
 
@@ -205,7 +242,8 @@ def _count_resolved(doubts: Sequence[Doubt], inputs: SyncInputs, outcome: Outcom
         is_wanted = decision is Decision.ADOPT and (is_held or is_gone)
         is_wanted = is_wanted or decision is Decision.RECORD_BOTH
         # Other rules count the deals of pending orders; a change or a cancellation has no deals.
-        if not is_wanted or order.kind is not OrderKind.MARKET:
+        # The deals of a foreign position are not the book's.
+        if not is_wanted or order.kind is not OrderKind.MARKET or order.is_foreign:
             continue
         wanted = Unbooked(order.symbol, to_units(trace.volume), trace.position)
         row, prefix = row_of(trace.ticket, wanted), f"{resolved_because(doubt)}; "

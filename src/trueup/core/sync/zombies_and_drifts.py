@@ -154,7 +154,7 @@ def _is_late(
         order.ticket
         for order in inputs.book.orders.values()
         if order.fill_ns == touched_ns
-        and (inputs.book.nets or row.identifier in (order.position, order.ticket))
+        and (inputs.book.nets or row.identifier in {*order.named, order.ticket})
     }
     return inputs.is_recent(touched_ns) and not ours <= {deal.order for deal in known.history.deals}
 

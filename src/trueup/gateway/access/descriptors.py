@@ -35,6 +35,10 @@ if sys.platform == "win32":
         # Windows counts sockets and files separately, and allows millions of each.
         return FILES_MAX
 
+    def raise_files(wanted: int) -> int:
+        """Let this process have so many open files if possible; return how many it can have."""
+        return max(wanted, FILES_MAX)
+
     def spare() -> contextlib.AbstractContextManager[None]:
         """Return a context in which files can be opened although clients have used up the limit."""
         return contextlib.nullcontext()
@@ -50,6 +54,14 @@ else:
         if soft == wanted or _set_soft(wanted, hard) or soft == resource.RLIM_INFINITY:
             return wanted
         return min(soft, wanted)
+
+    def raise_files(wanted: int) -> int:
+        """Let this process have so many open files if possible; return how many it can have."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft == resource.RLIM_INFINITY or soft >= wanted:
+            return wanted if soft == resource.RLIM_INFINITY else soft
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        return most if _set_soft(most, hard) else soft
 
     def _set_soft(soft: int, hard: int) -> bool:
         try:

@@ -21,17 +21,19 @@ from trueup.core.account.trust import Reason, Unknown
 from trueup.core.book import outcome
 from trueup.core.conversions import whole_number
 from trueup.core.gateway_record import RecordMark, RequestStatus
+from trueup.core.scope import Scope
 from trueup.errors import NotSent, OutcomeUnknown, ProtocolError
 from trueup.gateway.access.keys import LinkKeys, link_keys
+from trueup.gateway.client.claiming import GatewayClaims
 from trueup.gateway.client.endpoints import bare, tcp
 from trueup.gateway.client.hint_listener import HintListener
 from trueup.gateway.client.history_reader import HistoryReader
-from trueup.gateway.client.link import HintLine, Link, exchange
+from trueup.gateway.client.link import HintLine, Link, Signal, Signals, exchange
 from trueup.gateway.client.listing import Form
 from trueup.gateway.client.reader import PLAIN, Question, Reader, Reading
 from trueup.gateway.client.zmq_hints import ZmqHints
 from trueup.gateway.client.zmq_link import ZmqLink
-from trueup.logs import Logger, logger
+from trueup.logs import Logger, about_order, logger
 from trueup.protocol import guide, orders
 from trueup.protocol.history import CAPABILITY as HISTORY
 from trueup.protocol.history import PastDeals, Span
@@ -106,13 +108,22 @@ class ExecutionGateway:
         self.url: str = tcp(self.host, self.port)
         self.logger = log
         self._new_link = partial(link, self.url)
-        self._reader = Reader(link(self.url), self.url, timeout_ms, session or secrets.token_hex(8))
+        self._another = partial(
+            ExecutionGateway, self.host, self.port, timeout_ms, link=link, hints=hints
+        )
+        self._reading_link = link(self.url)
+        self._reader = Reader(
+            self._reading_link, self.url, timeout_ms, session or secrets.token_hex(8)
+        )
         self._hints = HintListener(self.host, hints)
         self._queries = _Line(link(self.url), Turn())
         self._orders = _Line(link(self.url), Turn())
         self._prices = _Line(link(self.url), Turn())
+        self._reading_signal = _signal_of(self._reading_link)
+        self._price_signal = _signal_of(self._prices.link)
         self._reading, self._past = Turn(), Turn()
         self._history = HistoryReader(link(self.url), self.url, timeout_ms)
+        self._claims = GatewayClaims(self._new_link, self.url, timeout_ms)
         self._tick_symbol: str | None = None
         self._tick_waited_ms = 0
 
@@ -183,6 +194,10 @@ class ExecutionGateway:
             status is FILLED, REJECTED (nothing happened) or UNKNOWN (the order may have been
             executed: never send it again, a sync will find out).
         """
+        claimed = self._claims.claimed
+        if claimed is not None:
+            # The gateway refuses the order if it gave this claim to another writer meanwhile.
+            order = {**order, "claim": claimed.run}
         try:
             message = orders.encode_order(order)
             reply = self._exchange(self._orders, message)
@@ -193,8 +208,49 @@ class ExecutionGateway:
             )
         except OutcomeUnknown as error:
             # The message may have reached the broker: only a reconciliation can tell.
-            log.error("Order %s: %s", order.get("order_id"), error)
+            with about_order(str(order.get("order_id") or "")):
+                log.error("Order %s: %s", order.get("order_id"), error)
             return orders.spell_outcome(order.get("order_id"), outcome.Unknown(str(error)))
+
+    def claim(self, scope: Scope, journal: str = "") -> None:
+        """Claim a scope of the gateway's account, in place of what this object has claimed so far.
+
+        While the claim is held, no other writer gets a claim that overlaps, and every order of this
+        object carries the claim. A thread renews it until `release_claim` or `disconnect`.
+
+        Args:
+            scope: magic numbers and symbols (see `core.claims.claimable`), with the names of the
+                writer. `run` is the claim's name: a restarted program gives another one. `account`
+                is login@server, or empty for the terminal's account.
+            journal: the id of the writer's journal. A restarted program with the same stream and
+                journal takes its claim over at once.
+
+        Raises:
+            ClaimRefused: another writer claimed a part of the scope; the claim so far stays.
+            Refused: the gateway does not serve CLAIM.
+            NotSent: nothing was claimed; a retry is safe.
+            OutcomeUnknown, RemoteProtocolError: no usable answer came; a retry is safe.
+            ValueError: the scope is not valid.
+        """
+        self._claims.claim(scope, journal)
+        self._reader.claim = scope.run
+
+    def name_journal(self, journal: str) -> None:
+        """Tell the gateway the id of the claim's journal, which may get its id after the claim.
+
+        The gateway is told soon, in the thread that renews the claim; without a claim, never.
+        """
+        self._claims.name_journal(journal)
+
+    def release_claim(self) -> None:
+        """Give the claim up; a second call does nothing."""
+        self._reader.claim = ""
+        self._claims.release()
+
+    @property
+    def claimed(self) -> Scope | None:
+        """The scope that this object claimed last, or None."""
+        return self._claims.claimed
 
     def request_status(self, order_id: str) -> RequestStatus | Unknown:
         """Ask the gateway's record for the outcome of an order, and wait for the answer.
@@ -251,6 +307,12 @@ class ExecutionGateway:
     def serves_terms(self) -> bool:
         """Whether the gateway said that it heeds the terms of an order; see `core.book.terms`."""
         return "TERMS" in self._reader.capabilities
+
+    def serves(self, capability: str) -> bool:
+        """Return whether the gateway serves a capability; asks on the guide's wire if not known."""
+        if capability in self._reader.capabilities:
+            return True
+        return capability in guide.capabilities_of(self._asked(guide.GET_POSITIONS))
 
     def _why_no_history(self) -> Unknown | None:
         words = f"{self.url} has no deals to compare with: it does not serve {HISTORY}"
@@ -322,6 +384,13 @@ class ExecutionGateway:
             self._prices.link.reset()
         self._tick_symbol = None
 
+    def another(self) -> ExecutionGateway:
+        """Return a client of the same gateway with connections of its own.
+
+        Its questions do not wait behind the orders and readings of this client.
+        """
+        return self._another()
+
     def terminal(self) -> RemoteTerminal:
         """Return the terminal behind the gateway: the official module's reading functions.
 
@@ -333,7 +402,8 @@ class ExecutionGateway:
         return RemoteTerminal(self._new_link(), self.url, self.timeout_ms)
 
     def disconnect(self) -> None:
-        """Close all connections; the next request opens them again."""
+        """Close all connections and give the claim up; the next request connects again."""
+        self.release_claim()
         self._tick_symbol = None
         with self._reading:
             self._reader.close()
@@ -393,6 +463,25 @@ class ExecutionGateway:
         with self._reading:
             return self._hints.reason(self._reader.hints_port, self._reader.digest, now_ns)
 
+    def signals(self) -> Signals:
+        """Return where a reading, a hint and a price are signalled; for a loop that never waits."""
+        with self._reading:
+            # A caller that waits for a hint does not ask for one before it has come.
+            self._hints.listen(self._reader.hints_port)
+            line = self._hints.line
+            reading = self._reading_signal()
+            hint = None if line is None else _signal_of(line)()
+        with self._prices.turn:
+            return Signals(reading, hint, self._price_signal())
+
+    def rest(self) -> None:
+        """Close the connection for readings; the next question opens it again.
+
+        For a gateway that is away: an open connection is tried again by itself, ten times a second.
+        """
+        with self._reading:
+            self._reading_link.close()
+
     def _subscribe(self, keys: LinkKeys | None, endpoint: str) -> HintLine:
         found = getattr(self._queries.link, "is_ipv6", False)
         return ZmqHints(endpoint, keys=keys, is_ipv6=found)
@@ -427,6 +516,16 @@ def _keys(server_key: str | None, key_file: str | Path | None) -> LinkKeys | Non
     if not server_key and key_file is None:
         return None
     return link_keys(server_key, str(key_file or ""))
+
+
+def _signal_of(line: object) -> Callable[[], Signal | None]:
+    """Return the method of a connection that tells its signal; a simulation's has none."""
+    found: Callable[[], Signal | None] = getattr(line, "signal", _no_signal)
+    return found
+
+
+def _no_signal() -> Signal | None:
+    return None
 
 
 def _offline(reason: str) -> Unknown:

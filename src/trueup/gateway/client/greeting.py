@@ -16,6 +16,8 @@ from trueup.errors import NotSent
 from trueup.gateway.client.endpoints import bare, tcp
 
 GREETING_BYTES = 64
+NOTHING = "nothing"
+"""What was heard of a port that takes a connection and sends no byte."""
 SIGNATURE = b"\xff" + bytes(8) + b"\x7f"
 # Signature and version 3.0 are enough for the other side to send its mechanism. We never send ours:
 # libzmq hangs up on a mechanism other than its own before it sends its own.
@@ -73,7 +75,7 @@ def _read(line: socket.socket) -> Greeting:
                 break
             heard += some
     if len(heard) < GREETING_BYTES or not _may_be_zeromq(heard):
-        return Greeting("", repr(heard[:24]) if heard else "nothing")
+        return Greeting("", repr(heard[:24]) if heard else NOTHING)
     mechanism = heard[12:32].rstrip(b"\0").decode("ascii", "replace")
     return Greeting(mechanism, f"ZMTP {heard[10]}.{heard[11]}, {mechanism}")
 

@@ -31,15 +31,24 @@ class HintListener:
             digest: the digest of the latest reading.
             now_ns: the time.
         """
-        if port != self._port:
-            self._move(port)
+        self.listen(port)
         if self._line is None:
             return ""
         return self._tracker.hear(self._line.heard(), digest, now_ns)
 
+    def listen(self, port: int) -> None:
+        """Listen at this port of the gateway from now on, 0 for none."""
+        if port != self._port:
+            self._move(port)
+
     def asked(self) -> None:
         """Note that the gateway is asked now."""
         self._tracker.asked()
+
+    @property
+    def line(self) -> HintLine | None:
+        """The connection on which hints arrive, or None."""
+        return self._line
 
     def close(self) -> None:
         """Stop listening; the next `reason` starts again."""

@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from trueup.errors import OutcomeUnknown
+
+
+class Signal(NamedTuple):
+    """Where to wait for news of a connection: a descriptor, and what is known of it already.
+
+    `serial` tells a new connection from an earlier one that had the same descriptor, and
+    `has_message` says whether a message waits there already.
+    """
+
+    descriptor: int
+    serial: int
+    has_message: bool
+
+
+class Signals(NamedTuple):
+    """The signals of a gateway's connections; None for a closed one."""
+
+    reading: Signal | None = None
+    hint: Signal | None = None
+    price: Signal | None = None
 
 
 class Link(Protocol):

@@ -106,7 +106,7 @@ def ask_for_list(forms: Forms, own: Own = NOTHING_OWN) -> Steps:
     answer = yield message
     if isinstance(answer, Unknown):
         # Another gateway may answer now, which does not understand the form.
-        if forms.form is not Form.STAR and answer.reason is Reason.UNREADABLE:
+        if forms.form is not Form.STAR and answer.reason is not Reason.OFFLINE:
             forms.forget_rows()
         return answer
     if not _is_empty(answer):

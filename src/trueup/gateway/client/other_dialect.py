@@ -24,12 +24,13 @@ class CannotClose(TrueupError):
     """The position to close does not exist or cannot be read; nothing was sent."""
 
 
-def read_account(terminal: Terminal) -> AccountReply | ErrorReply:
+def read_account(terminal: Terminal, snapshots: Snapshots) -> AccountReply | ErrorReply:
     """Return the account's figures, or why they cannot be read."""
     state = terminal.terminal_info()
     account = terminal.account_info()
     if state is None or account is None:
         return ErrorReply("FAILED", f"account_info failed: {terminal.last_error()}")
+    snapshots.note(account, state)
     if not state.connected:
         return ErrorReply("FAILED", NOT_CONNECTED)
     return account_reply(account)
@@ -42,6 +43,7 @@ def read_holdings(snapshots: Snapshots) -> HoldingsReply | ErrorReply:
         reading = snapshots.read()
     except CannotRead as error:
         return ErrorReply("FAILED", str(error))
+    snapshots.note(reading.account, reading.terminal)
     if not reading.terminal.connected:
         return ErrorReply("FAILED", NOT_CONNECTED)
     if not reading.is_whole:

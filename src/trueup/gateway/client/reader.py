@@ -101,6 +101,8 @@ class Reader:
         self.record: RecordMark | None = None
         self.time_offset_sec: int | None = None
         self._serves_snapshots = False
+        self.claim: str = ""
+        """The name of the claim that each question renews; empty for none."""
         self.keeps_record: bool = False
         self._id = 0
         self.forms: Forms = Forms()
@@ -231,6 +233,7 @@ class Reader:
                 digest="" if known is None or question.prices else known.digest,
                 book=question.book if "BOOK" in self.capabilities else None,
                 scope=question.scope,
+                claim=self.claim,
             )
         )
 

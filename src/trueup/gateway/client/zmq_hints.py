@@ -9,7 +9,8 @@ import zmq
 from trueup.forks import HOLDERS, cut_connections, never_finalise
 from trueup.gateway.access.keys import LinkKeys
 from trueup.gateway.client import endpoints
-from trueup.gateway.client.zmq_link import address_of
+from trueup.gateway.client.link import Signal
+from trueup.gateway.client.zmq_link import address_of, has_message, next_serial
 from trueup.protocol.text import json_frame
 
 # Further unread hints are dropped; the reader notices the gap in their numbers.
@@ -51,6 +52,7 @@ class ZmqHints:
         self._socket, self._endpoint = socket, endpoint
         self._let_go = weakref.finalize(self, socket.close, 0)
         self._is_copy = False
+        self._serial, self._descriptor = next_serial(), int(socket.FD)
         HOLDERS.add(self)
         socket.connect(endpoint)
 
@@ -70,6 +72,12 @@ class ZmqHints:
         except zmq.Again:
             pass
         return messages
+
+    def signal(self) -> Signal | None:
+        """Return the descriptor to wait at; see `ZmqLink.signal`."""
+        if self._socket.closed:
+            return None
+        return Signal(self._descriptor, self._serial, has_message(self._socket))
 
     def close(self) -> None:
         """Stop listening, for good."""

@@ -14,6 +14,7 @@ reconnecting for good, so the link then makes a new connection.
 
 from __future__ import annotations
 
+import itertools
 import os
 import struct
 import weakref
@@ -24,6 +25,7 @@ from trueup.errors import HostUnknown, NotAllowed, NotSent, Obstructed, OutcomeU
 from trueup.forks import HOLDERS, cut_connections, never_finalise
 from trueup.gateway.access.keys import LinkKeys
 from trueup.gateway.client.endpoints import is_ipv6
+from trueup.gateway.client.link import Signal
 from trueup.gateway.client.lookup import Lookup
 from trueup.protocol.text import json_frame
 
@@ -32,6 +34,9 @@ _WATCHED = (
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 )
+# As integers, because an enumeration costs more than the question.
+_EVENTS, _POLLIN = int(zmq.EVENTS), int(zmq.POLLIN)
+_SERIALS = itertools.count(1)
 # An event and its value; for a failed authentication the value is the ZAP status.
 _EVENT = struct.Struct("=HI")
 _NO_ROOM_STATUS = 500
@@ -115,6 +120,7 @@ class ZmqLink:
         # Close the sockets even if the gateway object is dropped without `disconnect()`.
         self._let_go = weakref.finalize(self, _close, socket, monitor)
         self._failed = self._status = 0
+        self._serial, self._descriptor = next_serial(), int(socket.FD)
         self._send_timeout_ms = self._receive_timeout_ms = -1
 
     def send(self, message: bytes, timeout_ms: int) -> None:
@@ -230,6 +236,17 @@ class ZmqLink:
             self.reset()
             raise OutcomeUnknown(f"{self.endpoint}: {error.strerror}") from error
 
+    def signal(self) -> Signal | None:
+        """Return the descriptor to wait at, and whether there is something to do already.
+
+        The descriptor becomes readable when the state of the connection changes, and only a look at
+        that state, such as this method, makes it unreadable again (ZeroMQ, ZMQ_FD). None for a
+        closed link.
+        """
+        if self._socket is None:
+            return None
+        return Signal(self._descriptor, self._serial, has_message(self._socket))
+
     def reset(self) -> None:
         """Drop the exchange under way by closing its connection."""
         if self._socket is not None:
@@ -239,6 +256,28 @@ class ZmqLink:
     def close(self) -> None:
         """Close the connection; a later `send` opens it again."""
         self.reset()
+
+
+def next_serial() -> int:
+    """Return a number that no other connection of this process has."""
+    return next(_SERIALS)
+
+
+def has_message(socket: zmq.Socket[bytes]) -> bool:
+    """Return whether a message waits at a socket; takes note of all news of its connection."""
+    return bool(socket.getsockopt(_EVENTS) & _POLLIN)  # type: ignore[operator]
+
+
+def make_room(sockets: int) -> int:
+    """Let the process's ZeroMQ context have so many sockets; return how many it can have.
+
+    Only before the first socket of this process: the context has 1,023 otherwise.
+    """
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+    most = int(context.get(zmq.SOCKET_LIMIT))
+    wanted = min(most, max(sockets, int(context.get(zmq.MAX_SOCKETS))))
+    context.set(zmq.MAX_SOCKETS, wanted)
+    return wanted
 
 
 def address_of(endpoint: str) -> tuple[str, int]:

@@ -14,6 +14,7 @@ import msgspec
 
 from trueup.core.account.trust import sign_of_positions
 from trueup.core.model import Position
+from trueup.core.policy import GRACE_SEC
 from trueup.errors import RemoteProtocolError
 from trueup.gateway.access.allow_file import FULL_ACCESS, Access
 from trueup.gateway.client.other_dialect import (
@@ -26,10 +27,11 @@ from trueup.gateway.desk.module_calls import make_call
 from trueup.gateway.desk.orders import Orders
 from trueup.gateway.reading.history import HistoryPages
 from trueup.gateway.reading.rows import account_of, listed_position
-from trueup.gateway.reading.snapshots import CannotRead, Snapshots
+from trueup.gateway.reading.snapshots import CannotRead, Reading, Snapshots
 from trueup.gateway.reading.symbol_check import SymbolCheck
 from trueup.gateway.reading.watcher import Watcher
 from trueup.gateway.record.at_most_once import GatewayPoint, RequestRecord, carry_on
+from trueup.gateway.record.claims import Claims
 from trueup.gateway.record.investigate import Investigator
 from trueup.gateway.record.recorded_requests import RecordedRequests
 from trueup.gateway.record.store import RequestStore, StoreTrouble
@@ -37,8 +39,8 @@ from trueup.gateway.terminal.account_look import AccountLook
 from trueup.gateway.terminal.call_wire import RAISED
 from trueup.gateway.terminal.calls import CallTracker
 from trueup.gateway.terminal.clocks import Clocks, one_clock
-from trueup.gateway.terminal.terminal import Terminal
-from trueup.logs import Logger, logger
+from trueup.gateway.terminal.terminal import AccountInfo, Terminal
+from trueup.logs import Logger, about_order, logger
 from trueup.protocol.dialect import (
     BAD_REQUEST,
     ONLY_HERE,
@@ -48,6 +50,7 @@ from trueup.protocol.dialect import (
     spell,
     translate,
 )
+from trueup.protocol.failures import Cause
 from trueup.protocol.request_status import RequestStatusReply
 from trueup.protocol.requests import (
     ORDER_ID_LONGEST,
@@ -61,6 +64,7 @@ from trueup.protocol.requests import (
     Request,
     TickReply,
     call_request,
+    claim_request,
     decode_request,
     echoed,
     encode_reply,
@@ -68,7 +72,7 @@ from trueup.protocol.requests import (
     not_begun,
     snapshot_request,
 )
-from trueup.protocol.snapshot import CAPABILITIES, VERSION, HelloReply, SnapshotReply
+from trueup.protocol.snapshot import CAPABILITIES, UNJOURNALLED, VERSION, HelloReply, SnapshotReply
 from trueup.protocol.text import read_json
 
 log: Logger = logger("trueup.desk")
@@ -90,6 +94,7 @@ class Desk:
             whose positions end with this process.
         crash: called at every `GatewayPoint`.
         attachments: how often the terminal was attached to; see `WorkerTerminal.attachments`.
+        grace_sec: how long an order without a trace may still be executed.
     """
 
     def __init__(
@@ -103,6 +108,7 @@ class Desk:
         store: RecordedRequests | None = None,
         crash: Callable[[GatewayPoint], None] = carry_on,
         attachments: Callable[[], int] = lambda: 1,
+        grace_sec: int = GRACE_SEC,
     ) -> None:
         clocks = clocks or one_clock(now_ns)
         # All parts get the wrapped terminal, so that `calls` knows which call is under way.
@@ -113,20 +119,29 @@ class Desk:
         symbols = SymbolCheck(self._terminal, clocks.age_ns, attachments)
         self._snapshots = Snapshots(self._terminal, boot, now_ns, pace, attachments, symbols)
         self._books = AskingBooks(clocks.age_ns)
-        self._pages = HistoryPages(self._terminal, now_ns)
-        self.capabilities: tuple[str, ...] = CAPABILITIES
+        self._pages = HistoryPages(self._terminal, now_ns, self._snapshots.note_link)
+        store = store or RequestStore(None, boot, now_ns)
+        durable = (UNJOURNALLED,) if store.is_durable else ()
+        self.capabilities: tuple[str, ...] = (*CAPABILITIES, *durable)
         """The capabilities that HELLO and GET_POSITIONS list."""
+        self._claims = Claims(store, now_ns, clocks.age_ns)
         self._record = RequestRecord(
-            store or RequestStore(None, boot, now_ns),
-            Investigator(self._snapshots, boot),
+            store,
+            Investigator(self._snapshots, boot, grace_sec),
             boot,
             now_ns,
             crash,
             clocks=clocks,
+            claims=self._claims,
         )
         # When the terminal was last asked for its account, by the clock for ages; None for never.
         self._met_ns: int | None = None
         self._orders = Orders(self._terminal, self._record, symbols)
+
+    @property
+    def latest_reading(self) -> Reading | None:
+        """The reading behind the latest snapshot; the terminal's own rows are in it."""
+        return self._snapshots.latest
 
     def close(self) -> None:
         """Close the record of requests; the terminal is not touched."""
@@ -244,14 +259,17 @@ class Desk:
             return reply
         try:
             if request.action in ORDERS:
-                account = (look or self.look()).account()
-                carried_out = self._orders.carry_out(request, account, access.may_see)
+                with about_order(request.order_id):
+                    account = (look or self.look()).account()
+                    carried_out = self._orders.carry_out(request, account, access.may_see)
                 if isinstance(request, DialectRequest):
                     return self._spell(carried_out, request)
                 return encode_reply(carried_out, request.uuid)
             if isinstance(request, DialectRequest):
                 return self._spell(self._answer_dialect(request), request)
-            return encode_reply(self._answer(request, access), request.uuid)
+            if request.claim and access.may_trade:
+                self._claims.renew(request.claim)
+            return encode_reply(self._answer(request, access, look), request.uuid)
         except RAISED as error:
             # MetaTrader5 raises on argument values it cannot convert: only this request fails.
             log.exception("[DESK] %s failed", request.action)
@@ -290,12 +308,14 @@ class Desk:
 
     def _answer_dialect(self, request: DialectRequest) -> Answer:
         if request.asked == "GET_ACCOUNT":
-            return read_account(self._terminal)
+            return read_account(self._terminal, self._snapshots)
         if request.asked == "SYNC_ALL":
             return read_holdings(self._snapshots)
         return self._positions(request.symbol)
 
-    def _answer(self, request: Request, access: Access) -> Reply:
+    def _answer(self, request: Request, access: Access, look: AccountLook | None) -> Reply:
+        if request.action == "CLAIM":
+            return self._claim(request, (look or self.look()).account())
         if request.action == "SNAPSHOT":
             return self._snapshot(request, access)
         if request.action == "HISTORY":
@@ -305,6 +325,14 @@ class Desk:
         if request.action == "TICK":
             return self._tick(request.symbol)
         return self._positions(request.symbol)
+
+    def _claim(self, request: Request, account: AccountInfo | str) -> Reply:
+        if isinstance(account, str):
+            return ErrorReply("FAILED", account)
+        try:
+            return self._claims.decide(claim_request(request), account)
+        except StoreTrouble as trouble:
+            return ErrorReply("FAILED", str(trouble))
 
     def _snapshot(self, request: Request, access: Access) -> Reply:
         wanted = snapshot_request(request)
@@ -319,7 +347,7 @@ class Desk:
         try:
             reply = self._snapshots.make(wanted)
         except CannotRead as error:
-            return ErrorReply("FAILED", str(error))
+            return ErrorReply("FAILED", str(error), error.cause)
         # Only a full snapshot carries these; "unchanged" means that they are the same, too.
         if isinstance(reply, SnapshotReply):
             account = reply.account
@@ -342,18 +370,19 @@ class Desk:
         state = terminal.terminal_info()
         if state is None:
             return self._unseen("terminal_info")
+        self._snapshots.note_link(state)
         if not state.connected:
-            return PositionsReply("FAILED", error=NOT_CONNECTED)
+            return _failed(CannotRead(NOT_CONNECTED, Cause.NO_LINK))
         rows = terminal.positions_get() if symbol == "*" else terminal.positions_get(symbol=symbol)
         if rows is None:
             return self._unseen("positions_get")
         if symbol == "*":
             total = terminal.positions_total()
             if total != len(rows):
-                return PositionsReply("FAILED", error=f"the list has {len(rows)} of {total}")
+                return _failed(CannotRead(f"the list has {len(rows)} of {total}"))
             contradiction = self._contradicts_empty() if not rows else None
             if contradiction is not None:
-                return PositionsReply("FAILED", error=contradiction)
+                return _failed(CannotRead(contradiction))
         # The encoder also takes rows as plain values; only the client needs `Position` objects.
         positions = cast(list[Position], [listed_position(row) for row in rows])
         return PositionsReply("SUCCESS", positions, capabilities=self.capabilities)
@@ -368,10 +397,14 @@ class Desk:
         return None if sign is None else f"the list is empty and the account has {sign}"
 
     def _unseen(self, function: str) -> PositionsReply:
-        return PositionsReply("FAILED", error=f"{function} failed: {self._terminal.last_error()}")
+        return _failed(CannotRead.by_call(function, self._terminal.last_error()))
 
     def _tick(self, symbol: str) -> TickReply:
         tick = self._orders.quote(symbol)
         if tick is None:
             return TickReply("FAILED", symbol, error=self._orders.no_quotes(symbol))
         return TickReply("SUCCESS", symbol, tick.bid, tick.ask, tick.time_msc)
+
+
+def _failed(failure: CannotRead) -> PositionsReply:
+    return PositionsReply("FAILED", error=str(failure), cause=failure.cause)

@@ -5,6 +5,7 @@ An order that was passed to the terminal and has no certain outcome is UNKNOWN, 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, assert_never
 
@@ -24,7 +25,10 @@ from trueup.gateway.terminal.terminal import (
     Tick,
     TradeDeal,
 )
-from trueup.protocol.requests import CHANGES, OrderReply, Request, Status
+from trueup.logs import Logger, logger
+from trueup.protocol.requests import CHANGES, ModuleResult, OrderReply, Request, Status
+
+log: Logger = logger("trueup.desk")
 
 # Maximum deviation from the quoted price, in points, before the broker refuses an order; only
 # symbols with request or instant execution use it.
@@ -81,18 +85,27 @@ class Orders:
             account: the account that the terminal is logged in to, or why that cannot be read.
             may_see: whether the sender may see orders of an account (login).
         """
-        return self._record.once(
+        _log("gateway.order", request, "came")
+        reply = self._record.once(
             request,
             account,
             lambda: self._sending(request),
             lambda message: self._send(request, message),
             may_see,
         )
+        _log("gateway.outcome", request, reply.status, reply)
+        return reply
 
     def _sending(self, request: Request) -> Sending | OrderReply:
         """Return the arguments for `order_send`, or the refusal if they cannot be determined."""
+        if request.action == "MODIFY_ORDER":
+            return self._modification(request)
         if request.action in CHANGES:
             return Sending(change_request(request))
+        if request.action == "CLOSE_BY":
+            # The quotation dates the order, for a search after a lost answer.
+            quoted = self.quote(request.symbol)
+            return Sending(close_by_request(request), 0 if quoted is None else quoted.time_msc)
         # An order to close names a position only: look up its symbol, side and volume.
         if request.action == "CLOSE":
             try:
@@ -118,6 +131,28 @@ class Orders:
         tickets = tuple(order.ticket for order in working)
         return Sending(pending_request(request, spec, tick), tick.time_msc, tickets)
 
+    def _modification(self, request: Request) -> Sending | OrderReply:
+        """Return the modification of a pending order.
+
+        The request of the official module overwrites every field, so an order that is to end when
+        it would have ended before must say so again.
+        """
+        if request.type_time:
+            return Sending(modification_request(request))
+        listed = self._terminal.orders_get(ticket=request.order)
+        if not listed:
+            why = f"the terminal lists no pending order {request.order}"
+            if listed is None:
+                why = f"orders_get failed: {self._terminal.last_error()}"
+            return OrderReply(request.order_id, "REJECTED", error=f"not sent: {why}")
+        kept = listed[0]
+        dated = kept.type_time in (mt5.ORDER_TIME_SPECIFIED, mt5.ORDER_TIME_SPECIFIED_DAY)
+        times = {
+            "type_time": kept.type_time,
+            "expiration": kept.time_expiration if dated else 0,
+        }
+        return Sending({**modification_request(request), **times})
+
     def _send(self, request: Request, message: dict[str, Any]) -> OrderReply:
         try:
             result = self._terminal.order_send(message)
@@ -126,7 +161,10 @@ class Orders:
             return OrderReply(request.order_id, "UNKNOWN", error=f"order_send failed: {error}")
         if result is None:
             return self._no_result(request.order_id)
-        return self._outcome(request, result)
+        reply = self._outcome(request, result)
+        if request.with_result:
+            reply.result = _fields_of(result)
+        return reply
 
     def _no_result(self, order_id: str) -> OrderReply:
         code, text = self._terminal.last_error()
@@ -152,9 +190,10 @@ class Orders:
             case Effect.DONE | Effect.DONE_PART:
                 return self._fill(request, result)
             case Effect.NOTHING_TO_DO if (
-                request.action == "MODIFY" and result.retcode == mt5.TRADE_RETCODE_NO_CHANGES
+                request.action in ("MODIFY", "MODIFY_ORDER")
+                and result.retcode == mt5.TRADE_RETCODE_NO_CHANGES
             ):
-                # "No changes" means that the position already has the requested stops.
+                # "No changes" means that the requested levels are there already.
                 return reply("DONE")
             case Effect.NOTHING_TO_DO | Effect.REFUSED | Effect.REFUSED_STALE:
                 return reply("REJECTED", error)
@@ -201,6 +240,24 @@ class Orders:
         return None
 
 
+def _log(event: str, request: Request, words: str, reply: OrderReply | None = None) -> None:
+    """Log a step of an order; only a log in JSON has these lines."""
+    if not log.isEnabledFor(logging.DEBUG):
+        return
+    facts: dict[str, Any] = {
+        "event": event,
+        "order_id": request.order_id,
+        "action": request.action,
+        "symbol": request.symbol,
+        "volume": request.volume,
+        "magic": request.magic,
+    }
+    if reply is not None:
+        names = ("ticket", "deal", "filled_price", "retcode", "error", "repeated")
+        facts |= {name: getattr(reply, name) or None for name in names}
+    log.debug("[DESK] Order %s: %s", request.order_id, words, extra=facts)
+
+
 def trade_request(request: Request, spec: SymbolInfo, tick: Tick) -> dict[str, Any]:
     """Return a market order for `order_send`: int for whole numbers, float for all others."""
     buys = request.action == "BUY"
@@ -209,7 +266,7 @@ def trade_request(request: Request, spec: SymbolInfo, tick: Tick) -> dict[str, A
         "symbol": request.symbol,
         "volume": float(request.volume),
         "type": mt5.ORDER_TYPE_BUY if buys else mt5.ORDER_TYPE_SELL,
-        "price": tick.ask if buys else tick.bid,
+        "price": _market_price(request, tick),
         "deviation": DEVIATION_POINTS if request.deviation is None else request.deviation,
         "type_filling": _FILLINGS.get(request.type_filling, filling(spec)),
         "position": request.position,
@@ -220,16 +277,45 @@ def trade_request(request: Request, spec: SymbolInfo, tick: Tick) -> dict[str, A
     }
 
 
+def _market_price(request: Request, tick: Tick) -> float:
+    """Return the price of a market order.
+
+    A deviation is measured from the price that the caller saw, if the caller gave both.
+    """
+    if request.deviation is not None and request.price:
+        return float(request.price)
+    return float(tick.ask if request.action == "BUY" else tick.bid)
+
+
+def _fields_of(result: OrderSendResult) -> ModuleResult:
+    return ModuleResult(
+        retcode=result.retcode,
+        deal=result.deal,
+        order=result.order,
+        volume=result.volume,
+        price=result.price,
+        bid=result.bid,
+        ask=result.ask,
+        comment=text_of(result.comment),
+        request_id=result.request_id,
+        retcode_external=result.retcode_external,
+    )
+
+
 def pending_request(request: Request, spec: SymbolInfo, tick: Tick) -> dict[str, Any]:
-    """Return a limit or stop order for `order_send`, good till cancelled."""
+    """Return a pending order for `order_send`, by default good till cancelled."""
     kinds = {
         ("BUY", "limit"): mt5.ORDER_TYPE_BUY_LIMIT,
         ("SELL", "limit"): mt5.ORDER_TYPE_SELL_LIMIT,
         ("BUY", "stop"): mt5.ORDER_TYPE_BUY_STOP,
         ("SELL", "stop"): mt5.ORDER_TYPE_SELL_STOP,
+        ("BUY", "stop_limit"): mt5.ORDER_TYPE_BUY_STOP_LIMIT,
+        ("SELL", "stop_limit"): mt5.ORDER_TYPE_SELL_STOP_LIMIT,
     }
+    second = {"stoplimit": float(request.stoplimit)} if request.stoplimit else {}
     return {
         **trade_request(request, spec, tick),
+        **second,
         "action": mt5.TRADE_ACTION_PENDING,
         "type": kinds[request.action, request.type],
         "price": float(request.price),
@@ -249,6 +335,31 @@ def change_request(request: Request) -> dict[str, Any]:
         "position": request.position,
         "sl": float(request.sl),
         "tp": float(request.tp),
+    }
+
+
+def close_by_request(request: Request) -> dict[str, Any]:
+    """Return a close of two opposite positions by each other for `order_send`."""
+    return {
+        "action": mt5.TRADE_ACTION_CLOSE_BY,
+        "position": request.position,
+        "position_by": request.position_by,
+        "magic": request.magic,
+        "comment": (request.comment or request.order_id)[:COMMENT_CHARS],
+    }
+
+
+def modification_request(request: Request) -> dict[str, Any]:
+    """Return a modification of a pending order for `order_send`; all its fields are overwritten."""
+    return {
+        "action": mt5.TRADE_ACTION_MODIFY,
+        "order": request.order,
+        "price": float(request.price),
+        "stoplimit": float(request.stoplimit),
+        "sl": float(request.sl),
+        "tp": float(request.tp),
+        "type_time": _TIMES.get(request.type_time, mt5.ORDER_TIME_GTC),
+        "expiration": request.expiration,
     }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from trueup.gateway.reading.rows import deal_of
 from trueup.gateway.reading.snapshots import OFFSET_LIMIT_SEC, CannotRead
 from trueup.gateway.terminal import mt5_constants as mt5
-from trueup.gateway.terminal.terminal import Terminal, TradeDeal
+from trueup.gateway.terminal.terminal import Terminal, TerminalInfo, TradeDeal
 from trueup.protocol.history import PAGE_DEALS, HistoryReply, HistoryRequest
 
 WEEK_SEC = 7 * 86_400
@@ -27,10 +27,16 @@ class HistoryPages:
     Args:
         terminal: the terminal to read.
         now_ns: nanoseconds of UTC since 1970.
+        note_link: called with each state of the terminal; see `Snapshots.note_link`.
     """
 
-    def __init__(self, terminal: Terminal, now_ns: Callable[[], int]) -> None:
-        self._terminal, self._now_ns = terminal, now_ns
+    def __init__(
+        self,
+        terminal: Terminal,
+        now_ns: Callable[[], int],
+        note_link: Callable[[TerminalInfo], None] = lambda _: None,
+    ) -> None:
+        self._terminal, self._now_ns, self._note_link = terminal, now_ns, note_link
 
     def make(self, request: HistoryRequest) -> HistoryReply:
         """Return the requested page.
@@ -48,6 +54,7 @@ class HistoryPages:
         terminal = self._terminal.terminal_info()
         if terminal is None:
             raise CannotRead(f"terminal_info failed: {self._terminal.last_error()}")
+        self._note_link(terminal)
         account = self._terminal.account_info()
         if account is None:
             raise CannotRead(f"account_info failed: {self._terminal.last_error()}")

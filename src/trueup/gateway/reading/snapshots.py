@@ -13,9 +13,10 @@ from __future__ import annotations
 import itertools
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from operator import attrgetter
-from typing import NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 from msgspec.structs import astuple
@@ -45,6 +46,8 @@ from trueup.gateway.reading.rows import (
     terminal_of,
 )
 from trueup.gateway.reading.symbol_check import SymbolCheck
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.gateway.terminal.call_wire import Call, Error
 from trueup.gateway.terminal.terminal import (
     AccountInfo,
     Terminal,
@@ -52,6 +55,8 @@ from trueup.gateway.terminal.terminal import (
     TradeOrder,
     TradePosition,
 )
+from trueup.gateway.terminal.together import Made, make_calls
+from trueup.protocol.failures import Cause
 from trueup.protocol.rows import is_name
 from trueup.protocol.snapshot import (
     AccountRow,
@@ -60,8 +65,6 @@ from trueup.protocol.snapshot import (
     TerminalRow,
     UnchangedReply,
 )
-
-Answer = TypeVar("Answer")
 
 # As a rule the first reading adds up; in a market of 420 ticks a second, at 1 ms a call, the
 # second.
@@ -78,8 +81,30 @@ WATCHED_MOST = 64
 SEARCHED_MOST = 20
 
 
+_COUNTS = (Call("positions_total"), Call("orders_total"))
+_ACCOUNT = Call("account_info")
+# The account right after the positions, so that only the ticks of a single call lie in between.
+_POSITIONS = (Call("positions_get"), _ACCOUNT, *_COUNTS, Call("terminal_info"))
+READ = (_ACCOUNT, *_COUNTS, Call("orders_get"), *_POSITIONS)
+"""The calls of one reading, in their order."""
+# In a busy market the account is read again right before the positions.
+READ_AGAIN = (_ACCOUNT, *_COUNTS, Call("orders_get"), _ACCOUNT, *_POSITIONS)
+
+
 _State = tuple[int, str, bool]
 """A terminal's login and server, and whether the terminal is connected to its trade server."""
+
+
+def _next_of(answers: Iterator[tuple[Call, Made]]) -> Any:
+    """Return the value of the next call.
+
+    Raises:
+        CannotRead: the call failed.
+    """
+    call, (value, error) = next(answers)
+    if value is None:
+        raise CannotRead.by_call(call.function, error)
+    return value
 
 
 def _trades(deals: Iterable[Deal]) -> tuple[Deal, ...]:
@@ -92,6 +117,19 @@ def _others(deals: Iterable[Deal]) -> tuple[Deal, ...]:
 
 class CannotRead(TrueupError):
     """The terminal did not answer one of the calls that a reading needs."""
+
+    def __init__(self, why: str, cause: Cause = Cause.TERMINAL) -> None:
+        super().__init__(why)
+        self.cause = cause
+
+    @classmethod
+    def by_call(cls, function: str, error: Error) -> CannotRead:
+        """Return the failure of a call, by its name and the `last_error()` after the call."""
+        code, text = error
+        if code != mt5.RES_E_AUTH_FAILED:
+            return cls(f"{function} failed: {error}")
+        # `gateway.terminal.one_account` puts both accounts behind the module's own text.
+        return cls(text.partition(", ")[2] or text, Cause.OTHER_ACCOUNT)
 
 
 class Reading(msgspec.Struct):
@@ -226,6 +264,8 @@ class Snapshots:
         self._digest = RowDigest()
         self.digest: str = ""
         """The digest of the latest reading, empty before the first."""
+        self.latest: Reading | None = None
+        """The reading behind the latest snapshot, for callers in the same process."""
 
     def make(self, request: SnapshotRequest) -> SnapshotReply | UnchangedReply:
         """Return a snapshot, or a short reply if the client's digest is still right.
@@ -238,7 +278,7 @@ class Snapshots:
         # close in between is in neither, and the next question finds it in both.
         explained, deals = self._deals(request.explain)
         past_orders = self._past_orders(request.explain_orders)
-        reading = self.read()
+        self.latest = reading = self.read()
         # A row without a valid symbol name has no symbol data to ask for.
         listed = (row.symbol for row in reading.rows if is_name(row.symbol))
         symbols = dict.fromkeys((*request.symbols, *listed))
@@ -299,6 +339,12 @@ class Snapshots:
             self._state = state
             self._changes += 1
 
+    def note_link(self, terminal: TerminalInfo) -> None:
+        """Store whether the terminal has its trade server, where the account was not read."""
+        if self._state is not None and terminal.connected != self._state[2]:
+            self._state = (*self._state[:2], terminal.connected)
+            self._changes += 1
+
     def look(self) -> str:
         """Read only the lists; return their digest, or an empty text if they cannot be read."""
         rows, orders = self._terminal.positions_get(), self._terminal.orders_get()
@@ -323,18 +369,17 @@ class Snapshots:
         return best
 
     def _read_once(self, *, again: bool = False) -> Reading:
-        terminal = self._terminal
-        account_first = account_before = self._need(terminal.account_info(), "account_info")
-        count_before = self._counts()
-        orders = self._need(terminal.orders_get(), "orders_get")
+        calls = READ_AGAIN if again else READ
+        made = make_calls(self._terminal, calls)
+        need = partial(_next_of, zip(calls, made, strict=True))
+        account_first = account_before = need()
+        count_before = need(), need()
+        orders = need()
         if again:
-            # The market is busy: read the account again, so that fewer ticks lie in between.
-            account_before = self._need(terminal.account_info(), "account_info")
-        rows = self._need(terminal.positions_get(), "positions_get")
-        # Right after the positions, so that only the ticks of a single call lie in between.
-        account_after = self._need(terminal.account_info(), "account_info")
-        count_after = self._counts()
-        state = self._need(terminal.terminal_info(), "terminal_info")
+            account_before = need()
+        rows, account_after = need(), need()
+        count_after = need(), need()
+        state = need()
         return Reading(
             account_first,
             account_before,
@@ -346,15 +391,6 @@ class Snapshots:
             orders,
             *_add_up(rows, (account_after, account_before)),
         )
-
-    def _counts(self) -> tuple[int, int]:
-        positions = self._need(self._terminal.positions_total(), "positions_total")
-        return positions, self._need(self._terminal.orders_total(), "orders_total")
-
-    def _need(self, answer: Answer | None, function: str) -> Answer:
-        if answer is None:
-            raise CannotRead(f"{function} failed: {self._terminal.last_error()}")
-        return answer
 
     def _deals(self, identifiers: Iterable[int]) -> tuple[list[int], list[Deal]]:
         explained: list[int] = []
@@ -412,8 +448,9 @@ class Snapshots:
         # Use the latest quotation of current and earlier symbols: when a position and its symbol
         # leave the list, the server time must not jump back to an older quotation.
         wanted = dict.fromkeys((*symbols, *self._watched))
-        asked = {symbol: self._terminal.symbol_info_tick(symbol) for symbol in wanted}
-        ticks = {symbol: tick for symbol, tick in asked.items() if tick is not None}
+        calls = [Call("symbol_info_tick", (symbol,)) for symbol in wanted]
+        asked = zip(wanted, make_calls(self._terminal, calls), strict=True)
+        ticks = {symbol: tick for symbol, (tick, _) in asked if tick is not None}
         self._watched = tuple(itertools.islice(ticks, WATCHED_MOST))
         return max((tick.time_msc for tick in ticks.values()), default=0)
 

@@ -19,7 +19,7 @@ import os
 import re
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from trueup.gateway.record.store import (
     APPLICATION_ID,
     ELSEWHERE,
     UNOPENED,
+    ClaimRow,
     Entry,
     RequestStore,
     StoreTrouble,
@@ -85,6 +86,11 @@ class AccountRecords:
             log.info("[RECORD] Each order is recorded in %s before it is sent", file)
         else:
             self._elsewhere = dict(self._others())
+
+    @property
+    def is_durable(self) -> bool:
+        """Always True: the rows are in files."""
+        return True
 
     @property
     def awaits_account(self) -> bool:
@@ -189,6 +195,20 @@ class AccountRecords:
             holder = next((store for store in stores if store.find(order_id)), holder)
         holder.end(order_id, state, reply)
 
+    def claims(self, login: int, server: str) -> list[ClaimRow]:
+        """Return the claims of the served account, oldest first."""
+        return self._current.claims(login, server)
+
+    def keep_claims(
+        self, login: int, server: str, kept: Sequence[ClaimRow], dropped: Sequence[str] = ()
+    ) -> None:
+        """Write new and changed claims of the served account, and delete others, all or nothing.
+
+        Raises:
+            StoreTrouble: the claims could not be written; the record is unchanged.
+        """
+        self._current.keep_claims(login, server, kept, dropped)
+
     def drop_old(self) -> int:
         """Delete the requests that are past their retention; return their number."""
         return sum(store.drop_old() for store in self._stores())
@@ -240,12 +260,7 @@ class AccountRecords:
         """Rename a file that was named by port to the account's name, if it is this account's."""
         for earlier in sorted(self._folder.glob("requests-*.db"), key=_age):
             if _NAMED_BY_PORT.fullmatch(earlier.name) and _is_all_of(earlier, account):
-                try:
-                    os.replace(earlier, path)
-                except OSError as error:
-                    why = f"{earlier} cannot be renamed to {path.name} ({error.strerror})."
-                    raise StoreTrouble(why) from error
-                log.warning("[RECORD] %s is %s from now on", earlier, path.name)
+                _rename(earlier, path)
                 return
 
     def _entry_elsewhere(self, order_id: str, login: int, server: str) -> Entry:
@@ -283,12 +298,41 @@ def _is_all_of(path: Path, account: Account) -> bool:
         with closing(_opened(path)) as connection:
             if set(connection.execute(query)) - {account}:
                 return False
-            # The write-ahead log has a name of its own and would not be renamed with the file.
-            (mode,) = connection.execute("PRAGMA journal_mode=DELETE").fetchone()
-            return bool(mode == "delete")
+            return _merge_log(connection)
     except (sqlite3.Error, _NotOurs) as error:
         _tell(path, error)
         return False
+
+
+def move_record(earlier: Path, path: Path) -> None:
+    """Rename a record of requests, with all that is in its log.
+
+    Raises:
+        StoreTrouble: the file is in use, is no record, or cannot be renamed.
+    """
+    try:
+        with closing(_opened(earlier)) as connection:
+            why = "" if _merge_log(connection) else "another process has it in use"
+    except (sqlite3.Error, _NotOurs) as error:
+        why = str(error)
+    if why:
+        raise StoreTrouble(f"{earlier} cannot be renamed to {path.name} ({why}).")
+    _rename(earlier, path)
+
+
+def _merge_log(connection: sqlite3.Connection) -> bool:
+    """Merge the write-ahead log, which has a name of its own and would not be renamed."""
+    (mode,) = connection.execute("PRAGMA journal_mode=DELETE").fetchone()
+    return bool(mode == "delete")
+
+
+def _rename(earlier: Path, path: Path) -> None:
+    try:
+        os.replace(earlier, path)
+    except OSError as error:
+        why = f"{earlier} cannot be renamed to {path.name} ({error.strerror})."
+        raise StoreTrouble(why) from error
+    log.warning("[RECORD] %s is %s from now on", earlier, path.name)
 
 
 class _NotOurs(Exception):

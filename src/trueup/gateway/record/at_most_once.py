@@ -8,6 +8,7 @@
   terminal proves it (`gateway.record.investigate`).
 * A book's key names a single order. Another id under the same key is refused if the first order may
   have been executed: a bot that restored its journal from a backup has forgotten that order.
+* An order that contradicts a claim (`gateway.record.claims`) is refused.
 * A request that cannot be written first is not sent. While the record cannot be read, the outcome
   is UNKNOWN as well, because an earlier request with this id may have been executed.
 * A refused id stays refused: a copy may arrive when it could be sent, after its sender was told
@@ -35,9 +36,16 @@ from trueup.core.gateway_record import (
     RequestStatus,
     SentOrders,
 )
+from trueup.gateway.record.claims import Claims
 from trueup.gateway.record.investigate import LOOK_BACK_SEC, SECOND_NS, Investigator, Sending
 from trueup.gateway.record.recorded_requests import RecordedRequests
-from trueup.gateway.record.rows import check, parameters_in, reply_in, sent_order
+from trueup.gateway.record.rows import (
+    check,
+    is_of_book,
+    parameters_in,
+    reply_in,
+    sent_order,
+)
 from trueup.gateway.record.store import (
     ELSEWHERE,
     UNOPENED,
@@ -47,7 +55,7 @@ from trueup.gateway.record.store import (
 )
 from trueup.gateway.terminal.clocks import Clocks, one_clock
 from trueup.gateway.terminal.terminal import AccountInfo
-from trueup.logs import Logger, logger
+from trueup.logs import Logger, about_order, logger
 from trueup.protocol.requests import OrderReply, Request, parameters_of
 from trueup.protocol.snapshot import NAMED_AT_ONCE
 
@@ -93,6 +101,7 @@ class RequestRecord:
         now_ns: nanoseconds of UTC since 1970.
         crash: called at every `GatewayPoint`.
         clocks: the machine's clocks; by default `now_ns` stands for all of them.
+        claims: the claims of the clients; None if there are none.
     """
 
     def __init__(
@@ -104,8 +113,9 @@ class RequestRecord:
         crash: Callable[[GatewayPoint], None] = carry_on,
         *,
         clocks: Clocks | None = None,
+        claims: Claims | None = None,
     ) -> None:
-        self._store = store
+        self._store, self._claims = store, claims
         self._investigator = investigator
         self._boot = boot
         self._now_ns, self._clocks = now_ns, clocks or one_clock(now_ns)
@@ -155,11 +165,14 @@ class RequestRecord:
         try:
             self._flush()
         except StoreTrouble as trouble:
-            return self._refused(request, None, not_recorded(request, trouble))
+            here = None if isinstance(account, str) else account
+            return self._refused(request, here, not_recorded(request, trouble))
         if isinstance(account, str):
             return self._refused(request, None, not_sent(request, account))
         try:
             why = _not_meant(request, account) or self._key_used(request, account)
+            if not why and self._claims is not None:
+                why = self._claims.why_not(request, account)
         except StoreTrouble as trouble:
             return self._refused(request, None, not_recorded(request, trouble))
         if why:
@@ -217,7 +230,14 @@ class RequestRecord:
         """Return the recorded orders of a book, or None if the record cannot be read."""
         try:
             count, entries = self._store.sent_by(login, server, asked, NAMED_AT_ONCE)
-            return SentOrders(count, tuple(map(sent_order, self._readable(entries))))
+            # A refusal in memory counts too: the book would take its key for a new one.
+            kept = [
+                entry
+                for entry in self._unwritten_refusals.values()
+                if is_of_book(entry, asked) and (entry.login, entry.server) == (login, server)
+            ]
+            named = self._readable([*entries, *kept])[-NAMED_AT_ONCE:]
+            return SentOrders(count + len(kept), tuple(map(sent_order, named)))
         except StoreTrouble as trouble:
             self._log_trouble(trouble)
             return None
@@ -445,7 +465,7 @@ class RequestRecord:
 
     def _withdrawn_or_known(self, doubt: RequestInDoubt) -> RequestStatus:
         order_id = doubt.order_id
-        known = self._store.find(order_id)
+        known = self._store.find(order_id) or self._unwritten_refusals.get(order_id)
         # Without coverage an unknown id does not prove that the order never came.
         covered = doubt.record is not None and self._store.covers(doubt.record)
         if known is None:
@@ -521,7 +541,8 @@ class RequestRecord:
         for reply in self._investigator.resolve(entries, neighbours, now_ns, waiting_ns):
             self._store.end(reply.order_id, "settled", _encode(reply))
             words = reply.error or f"ticket {reply.ticket}"
-            log.warning("[RECORD] Order %s: %s, %s", reply.order_id, reply.status, words)
+            with about_order(reply.order_id):
+                log.warning("[RECORD] Order %s: %s, %s", reply.order_id, reply.status, words)
         # Reading days of history every second would load the terminal too much, and an order that
         # the terminal does not show within a minute will not appear soon. So wait ever longer.
         read_ns = self._investigator.readable_since_ns
@@ -545,7 +566,8 @@ class RequestRecord:
     def _log_damaged(self, entry: Entry, trouble: StoreTrouble) -> None:
         if entry.order_id not in self._damaged:
             self._damaged.add(entry.order_id)
-            log.error("[RECORD] %s; its outcome is not known", trouble)
+            with about_order(entry.order_id):
+                log.error("[RECORD] %s; its outcome is not known", trouble)
 
 
 class _NeverCame(StoreTrouble):

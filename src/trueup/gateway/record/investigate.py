@@ -21,8 +21,9 @@ import msgspec
 
 from trueup.core.account.trust import CLOCK_JITTER_MSC, Seen, Unknown, judge, seen_after
 from trueup.core.book.book import Book, Order
-from trueup.core.book.events import OrderKind
-from trueup.core.doubt.lookalikes import elapsed_sec, habit, habits_of
+from trueup.core.book.events import AT_ONCE, CHANGES, OrderKind
+from trueup.core.book.terms import Terms
+from trueup.core.doubt.lookalikes import SUMMER_TIME_SEC, elapsed_sec, habit, habits_of
 from trueup.core.doubt.trace import Trace
 from trueup.core.doubt.traces import trace_of
 from trueup.core.gateway_record import RequestState, RequestStatus
@@ -30,20 +31,19 @@ from trueup.core.look.absence import Absence, update_absence
 from trueup.core.model import Evidence, Snapshot
 from trueup.core.recovery import BrokerShows
 from trueup.core.tokens import token_of
+from trueup.gateway.reading.rows import BUYING
 from trueup.gateway.reading.snapshots import CannotRead, Snapshots
-from trueup.gateway.record.rows import SentMessage, before_in, message_in, reply_in
+from trueup.gateway.record.rows import SentMessage, before_in, message_in, parameters_in, reply_in
 from trueup.gateway.record.store import Entry
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.protocol.requests import OrderReply
 from trueup.protocol.snapshot import SnapshotReply, SnapshotRequest, snapshot_of
 
-# MetaTrader 5 may fill an order after it answered "timed out" (retcode 10012).
-GRACE_SEC = 12
 SECOND_NS = 1_000_000_000
 # How far before the oldest request the neighbours begin (s).
 LOOK_BACK_SEC = 3600
-BUYS = frozenset({mt5.ORDER_TYPE_BUY, mt5.ORDER_TYPE_BUY_LIMIT, mt5.ORDER_TYPE_BUY_STOP})
 STOPS = frozenset({mt5.ORDER_TYPE_BUY_STOP, mt5.ORDER_TYPE_SELL_STOP})
+STOP_LIMITS = frozenset({mt5.ORDER_TYPE_BUY_STOP_LIMIT, mt5.ORDER_TYPE_SELL_STOP_LIMIT})
 
 
 class Sending(NamedTuple):
@@ -72,10 +72,12 @@ class Investigator:
     Args:
         snapshots: reads the terminal.
         boot: the name of this run of the gateway.
+        grace_sec: how long a request without a trace may still be executed.
     """
 
-    def __init__(self, snapshots: Snapshots, boot: str) -> None:
+    def __init__(self, snapshots: Snapshots, boot: str, grace_sec: int) -> None:
         self._snapshots = snapshots
+        self._grace_sec = grace_sec
         self._session = f"{boot}.record"
         self._asked = 0
         self._seen: Seen | None = None
@@ -155,7 +157,10 @@ class Investigator:
             for entry in entries
         )
         messages = [message_in(entry) for entry in entries]
+        # A change names its symbol in the request only, and without a symbol there is no quotation
+        # that dates the history.
         symbols = {message.symbol for message in messages}
+        symbols |= {parameters_in(entry).get("symbol", "") for entry in entries}
         # The history must reach back to the oldest request, and cover its neighbours.
         request = SnapshotRequest(
             session=self._session,
@@ -195,15 +200,15 @@ class Investigator:
     def _is_absent(self, order_id: str, evidence: Evidence, waiting_ns: int) -> bool:
         # Count from the first absence, not from the arrival: the duration of sending is unknown.
         before, server_time_msc = self._absences.get(order_id), evidence.server_time_msc
-        absence = update_absence(before, waiting_ns, server_time_msc, GRACE_SEC * 1000)
+        absence = update_absence(before, waiting_ns, server_time_msc, self._grace_sec * 1000)
         self._absences[order_id] = absence
         return absence.is_settled
 
 
 def _carried_out(order: Order, trace: Trace) -> OrderReply | None:
-    if order.kind in (OrderKind.MODIFY, OrderKind.CANCEL):
+    if order.kind in CHANGES:
         return OrderReply(order.order_id, "DONE")
-    if order.kind is not OrderKind.MARKET:
+    if order.kind not in AT_ONCE:
         return OrderReply(order.order_id, "PLACED", trace.ticket)
     if trace.price is None:
         # The deals have not arrived yet, and a fill needs a price.
@@ -220,24 +225,33 @@ def _carried_out(order: Order, trace: Trace) -> OrderReply | None:
 def _order_of(entry: Entry, snapshot: Snapshot, evidence: Evidence) -> Order:
     """Return a request as an `Order`, so that the rules for orders in doubt apply."""
     message = message_in(entry)
+    kind = _kind_of(message)
     position = _identifier_of(message.position, snapshot, evidence)
+    position_by = _identifier_of(message.position_by, snapshot, evidence)
+    if kind is OrderKind.CLOSE_BY:
+        # The order names only the first of its positions. On a hedging account a ticket is the
+        # identifier, unless the broker opened the position again.
+        position, position_by = position or message.position, position_by or message.position_by
     # The message names a position by ticket, which changes; the rules need the identifier.
     return Order(
         order_id=entry.order_id,
         symbol=message.symbol,
-        action="BUY" if message.type in BUYS else "SELL",
+        action="BUY" if message.type in BUYING else "SELL",
         volume=message.volume,
         entry_price=message.price,
         entry_ns=entry.came_ns,
         position=position,
         magic=message.magic,
-        kind=_kind_of(message),
+        kind=kind,
         sl=message.sl,
         tp=message.tp,
         target=message.order,
         wire_magic=message.magic,
         token=_token_of(entry),
         server_time_msc=before_in(entry).quote_msc,
+        stoplimit=message.stoplimit,
+        position_by=position_by,
+        terms=Terms(time=parameters_in(entry).get("type_time")),
     )
 
 
@@ -262,10 +276,13 @@ def _token_of(entry: Entry) -> str:
 
 def _since(entry: Entry, order: Order, evidence: Evidence) -> Evidence:
     """Return the evidence without orders from before the request: they cannot be its result."""
-    if order.kind in (OrderKind.MODIFY, OrderKind.CANCEL):
+    if order.kind in CHANGES:
         return evidence
     before = before_in(entry)
     began_msc = before.quote_msc - CLOCK_JITTER_MSC
+    # The trade server's clock was set back since then, so the request's own order seems older too.
+    if 0 < evidence.server_time_msc < began_msc:
+        began_msc -= SUMMER_TIME_SEC * 1000
     known = set(before.orders or ())
     history = evidence.history
     if history is not None:
@@ -282,7 +299,13 @@ def _kind_of(message: SentMessage) -> OrderKind:
             return OrderKind.MODIFY
         case mt5.TRADE_ACTION_REMOVE:
             return OrderKind.CANCEL
+        case mt5.TRADE_ACTION_MODIFY:
+            return OrderKind.MODIFY_ORDER
+        case mt5.TRADE_ACTION_CLOSE_BY:
+            return OrderKind.CLOSE_BY
         case mt5.TRADE_ACTION_PENDING:
+            if message.type in STOP_LIMITS:
+                return OrderKind.STOP_LIMIT
             return OrderKind.STOP if message.type in STOPS else OrderKind.LIMIT
     return OrderKind.MARKET
 

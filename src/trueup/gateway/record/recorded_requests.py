@@ -6,10 +6,11 @@ The record's rules (`gateway.record.at_most_once`) use only this interface.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from trueup.core.gateway_record import BookAsked, RecordMark
-from trueup.gateway.record.store import Entry
+from trueup.gateway.record.store import ClaimRow, Entry
 
 
 class RecordedRequests(Protocol):
@@ -18,6 +19,10 @@ class RecordedRequests(Protocol):
     @property
     def awaits_account(self) -> bool:
         """Whether the record waits until the terminal names its account."""
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether the rows outlive the process."""
 
     def serve(self, login: int, server: str) -> bool:
         """Keep the record of this account from now on; return whether a file was opened for it."""
@@ -53,6 +58,14 @@ class RecordedRequests(Protocol):
 
     def end(self, order_id: str, state: str, reply: bytes) -> None:
         """Write the outcome of a request: `settled`, or `unknown` until more is known."""
+
+    def claims(self, login: int, server: str) -> list[ClaimRow]:
+        """Return the claims of an account, oldest first."""
+
+    def keep_claims(
+        self, login: int, server: str, kept: Sequence[ClaimRow], dropped: Sequence[str] = ()
+    ) -> None:
+        """Write new and changed claims of an account to disk, and delete others, all or nothing."""
 
     def drop_old(self) -> int:
         """Delete requests older than the retention period; return how many."""

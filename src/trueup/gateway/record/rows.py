@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from trueup.core.gateway_record import SentOrder
+from trueup.core.gateway_record import BookAsked, SentOrder
 from trueup.gateway.record.store import Entry, StoreTrouble
 from trueup.protocol.requests import OrderReply
 
@@ -32,6 +32,8 @@ class SentMessage(msgspec.Struct, frozen=True):
     position: int = 0
     order: int = 0
     comment: str = ""
+    stoplimit: float = 0.0
+    position_by: int = 0
 
 
 class Before(msgspec.Struct, frozen=True):
@@ -79,6 +81,13 @@ def sent_order(entry: Entry) -> SentOrder:
         return msgspec.convert(given, SentOrder)
     except msgspec.ValidationError as error:
         raise _damaged(entry, error) from error
+
+
+def is_of_book(entry: Entry, asked: BookAsked) -> bool:
+    """Return whether a book's question for its orders covers an order."""
+    if asked.journal:
+        return entry.journal == asked.journal
+    return bool(entry.journal) and entry.stream == asked.stream
 
 
 def check(entry: Entry) -> None:

@@ -67,6 +67,20 @@ _INDEXES_OF_ADDED = (
     "CREATE INDEX IF NOT EXISTS requests_journals ON requests (journal, number)",
     "CREATE INDEX IF NOT EXISTS requests_keys ON requests (stream, key)",
 )
+# A table that older records lack; an earlier release ignores it.
+_CLAIMS = """
+CREATE TABLE IF NOT EXISTS claims (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    login INTEGER NOT NULL,
+    server TEXT NOT NULL,
+    name TEXT NOT NULL,
+    claim BLOB NOT NULL,
+    given_to TEXT NOT NULL,
+    UNIQUE (login, server, name)
+)
+"""
+# Claims that were given to others are kept so that their former holders can be told.
+CLAIMS_KEPT = 1_000
 _COLUMNS = (
     "order_id, login, server, parameters, message, before, boot, came_ns, state, reply, ended_ns, "
     "stream, journal, key, number"
@@ -118,6 +132,20 @@ class Entry(NamedTuple):
     number: int = 0
 
 
+class ClaimRow(NamedTuple):
+    """A claim as it is stored.
+
+    Attributes:
+        name: the claim's name, unique within an account.
+        claim: a `core.claims.WriterClaim`, JSON.
+        given_to: the writer that got the claim meanwhile, in words; empty while the claim is held.
+    """
+
+    name: str
+    claim: bytes
+    given_to: str = ""
+
+
 class RequestStore:
     """Stores the rows, one transaction each; thread-safe.
 
@@ -150,6 +178,11 @@ class RequestStore:
         except StoreTrouble as trouble:
             # The trouble may pass before the first order arrives; until then reads can be served.
             log.error("[RECORD] No order can be taken now: %s", trouble)
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether the rows are in a file."""
+        return self._path is not None
 
     awaits_account = False
     """Always False: this store serves all accounts; see `AccountRecords`."""
@@ -260,6 +293,41 @@ class RequestStore:
                 (state, reply, ended_ns, order_id),
             )
 
+    def claims(self, login: int, server: str) -> list[ClaimRow]:
+        """Return the claims of an account, oldest first."""
+        query = "SELECT name, claim, given_to FROM claims WHERE login = ? AND server = ?"
+        with self._lock, self._explained():
+            rows = self._open().execute(f"{query} ORDER BY number", (login, server))
+            return [ClaimRow(*row) for row in rows]
+
+    def keep_claims(
+        self, login: int, server: str, kept: Sequence[ClaimRow], dropped: Sequence[str] = ()
+    ) -> None:
+        """Write new and changed claims of an account to disk, and delete others, all or nothing.
+
+        Raises:
+            StoreTrouble: the claims could not be written; the record is unchanged.
+        """
+        with self._lock, self._explained():
+            connection = self._open()
+            self._refuse_replaced()
+            with _transaction(connection):
+                connection.executemany(
+                    "INSERT INTO claims (login, server, name, claim, given_to) "
+                    "VALUES (?, ?, ?, ?, ?) ON CONFLICT (login, server, name) DO UPDATE "
+                    "SET claim = excluded.claim, given_to = excluded.given_to",
+                    [(login, server, *row) for row in kept],
+                )
+                connection.executemany(
+                    "DELETE FROM claims WHERE login = ? AND server = ? AND name = ?",
+                    [(login, server, name) for name in dropped],
+                )
+                connection.execute(
+                    "DELETE FROM claims WHERE given_to != '' AND number NOT IN "
+                    "(SELECT number FROM claims ORDER BY number DESC LIMIT ?)",
+                    (CLAIMS_KEPT,),
+                )
+
     def drop_old(self) -> int:
         """Delete the requests that are past their retention; return their number."""
         with self._lock, self._explained():
@@ -347,7 +415,7 @@ class RequestStore:
         with _transaction(connection):
             if not tables:
                 self._make(connection)
-            _add_columns(connection)
+            _add_parts(connection)
         record_id, self._dropped = connection.execute("SELECT id, dropped FROM record").fetchone()
         last = connection.execute(
             "SELECT number, came_ns FROM requests ORDER BY number DESC LIMIT 1"
@@ -393,13 +461,13 @@ class RequestStore:
         return kind(f"{self.name}: {explained(error)}.")
 
 
-def _add_columns(connection: sqlite3.Connection) -> None:
-    """Add the columns that the record lacks, and their indexes."""
+def _add_parts(connection: sqlite3.Connection) -> None:
+    """Add the columns and the table that the record lacks, and their indexes."""
     has = {row[1] for row in connection.execute("PRAGMA table_info(requests)")}
     for name in _ADDED:
         if name not in has:
             connection.execute(f"ALTER TABLE requests ADD COLUMN {name} TEXT NOT NULL DEFAULT ''")
-    for statement in _INDEXES_OF_ADDED:
+    for statement in (*_INDEXES_OF_ADDED, _CLAIMS):
         connection.execute(statement)
 
 

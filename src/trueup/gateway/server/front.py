@@ -31,7 +31,6 @@ from trueup.gateway.server.sockets import Server
 from trueup.logs import Logger, logger
 from trueup.protocol.hints import capability
 from trueup.protocol.requests import ORDERS, Request
-from trueup.protocol.snapshot import CAPABILITIES
 
 log: Logger = logger("trueup.front")
 
@@ -125,7 +124,7 @@ class Front:
             DeskEnded: the desk's thread failed.
         """
         if self._watcher is not None and server.hints_port:
-            self._desk.capabilities = (*CAPABILITIES, capability(server.hints_port))
+            self._desk.capabilities = (*self._desk.capabilities, capability(server.hints_port))
         desk = threading.Thread(target=self._work, args=(server,), name="desk", daemon=True)
         desk.start()
         try:

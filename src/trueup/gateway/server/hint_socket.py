@@ -58,7 +58,7 @@ def bound(
     except zmq.ZMQError as error:
         door.reject_all(domain)
         socket.close(0)
-        why = f"cannot listen on {endpoint}: {error.strerror}"
+        why = f"cannot listen on {endpoint}: {_reason(error)}"
         raise OSError(error.errno, why, endpoint) from error
     return Bound(socket, socket.getsockopt_string(zmq.LAST_ENDPOINT))
 
@@ -122,3 +122,10 @@ class HintSocket:
         if socket is not None:
             self._door.reject_all(HINTS_DOMAIN)
             socket.close(0)
+
+
+def _reason(error: zmq.ZMQError) -> str:
+    if error.errno == zmq.EADDRINUSE:
+        return "another program has this port, most likely a gateway that runs already"
+    # ZeroMQ repeats the address behind the reason.
+    return str(error.strerror).partition(" (addr=")[0]

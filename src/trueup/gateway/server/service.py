@@ -137,9 +137,13 @@ class Service:
         """End `run` soon; may be called from a signal handler or another thread."""
         self._front.stop()
 
-    def close(self) -> None:
-        """Stop listening and close the record; the terminal is not touched."""
-        self._server.close()
+    def close(self, read_sec: float = 0) -> None:
+        """Stop listening and close the record; the terminal is not touched.
+
+        Args:
+            read_sec: how long clients have to read the last replies, in seconds.
+        """
+        self._server.close(read_sec)
         self._desk.close()
 
 
@@ -161,9 +165,7 @@ def _listen(options: ServiceOptions, front: Front, door: Door) -> Server:
 def _cannot_listen(options: ServiceOptions, error: OSError) -> SettingsError:
     if options.port and error.filename == options.hints_endpoint:
         _, _, port = error.filename.rpartition(":")
-        valid = (
-            f"give a port that is free; by default it is the one after --port ({error.strerror})"
-        )
+        valid = f"give a port that is free; by default it is the one after --port: {error.strerror}"
         return SettingsError("--hints-port", port, valid)
-    valid = f"give an address of this machine and a port that is free, or 0 ({error.strerror})"
+    valid = f"give an address of this machine and a port that is free, or 0: {error.strerror}"
     return SettingsError("--port", str(options.port), valid)

@@ -37,8 +37,11 @@ _FAILED: dict[str, Any] = {
     "market_book_release": False,
     "version": (0, 0, ""),
 }
-RAISED: tuple[type[Exception], ...] = (TypeError, ValueError, OverflowError, SystemError)
-"""The exceptions of the module: wrong number of arguments, or integers beyond 64 bits."""
+RAISED: tuple[type[Exception], ...] = (
+    *(TypeError, ValueError, OverflowError, SystemError),
+    ImportError,
+)
+"""The exceptions of the module: wrong number of arguments, integers beyond 64 bits, no numpy."""
 UNREADABLE: tuple[type[Exception], ...] = (
     *(msgspec.MsgspecError, UnicodeDecodeError, RecursionError),
     # Rows without a name, with invalid field names, or with a wrong number of values.
@@ -54,6 +57,10 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
     kwargs: dict[str, Any] = {}
 
 
+TOGETHER = "together"
+"""The name of a call whose arguments are calls, to be made one after the other."""
+
+
 class Answer(msgspec.Struct, frozen=True, array_like=True):
     """The result of a call as plain values, and `last_error()` after the call."""
 
@@ -66,6 +73,7 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
 
 _calls = msgspec.msgpack.Decoder(Call)
 _answers = msgspec.msgpack.Decoder(Answer)
+_many_answers = msgspec.msgpack.Decoder(list[Answer])
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -85,6 +93,11 @@ def encode_call(call: Call) -> bytes:
         return _encoder.encode(plain_call(call))
     except OverflowError as error:
         raise SystemError(f"{call.function}: {error}") from None
+
+
+def encode_calls(calls: Sequence[Call]) -> bytes:
+    """Encode several calls as one message; see `encode_call` for the errors."""
+    return encode_call(Call(TOGETHER, tuple(map(plain_call, calls))))
 
 
 def plain_call(call: Call) -> Call:
@@ -111,10 +124,23 @@ def perform(terminal: Terminal, raw: bytes) -> bytes:
         call = _calls.decode(raw)
     except UNREADABLE as error:
         raise RemoteProtocolError(f"the call cannot be read: {error}") from None
+    if call.function != TOGETHER:
+        _require_function(call)
+        return _encode(answer_of(terminal, call))
+    try:
+        calls = msgspec.convert(call.args, list[Call])
+    except UNREADABLE as error:
+        raise RemoteProtocolError(f"the calls cannot be read: {error}") from None
+    # Check all of them before the first is made.
+    for each in calls:
+        _require_function(each)
+    return _encode([answer_of(terminal, each) for each in calls])
+
+
+def _require_function(call: Call) -> None:
     # Never call an attribute outside the list, whatever the other process sends.
     if call.function not in FUNCTIONS:
         raise RemoteProtocolError(f"{call.function!r} is no function of the terminal")
-    return _encode(answer_of(terminal, call))
 
 
 def answer_of(terminal: Terminal, call: Call) -> Answer:
@@ -142,6 +168,21 @@ def decode_answer(raw: bytes) -> tuple[Any, Error]:
     return value_of(answer), answer.error
 
 
+def decode_answers(raw: bytes, count: int) -> list[Answer]:
+    """Return the answers to `count` calls that were made together.
+
+    Raises:
+        RemoteProtocolError: the bytes are not these answers; the effect of the calls is unknown.
+    """
+    try:
+        answers = _many_answers.decode(raw)
+    except UNREADABLE as error:
+        raise RemoteProtocolError(f"the answers cannot be read: {error}") from None
+    if len(answers) != count:
+        raise RemoteProtocolError(f"{len(answers)} answers came to {count} calls")
+    return answers
+
+
 def value_of(answer: Answer) -> Any:
     """Rebuild the result of a call from its answer; raises the same errors as `decode_answer`."""
     try:
@@ -165,7 +206,7 @@ def _raised(answer: Answer) -> Exception:
 def _value(answer: Answer) -> Any:
     content = answer.content
     if answer.shape == "rows":
-        make = _row_type(answer.name, answer.fields)
+        make = row_type(answer.name, answer.fields)
         return tuple(map(make._make, content))
     if answer.shape == "array":
         return _array(content, answer.fields)
@@ -208,24 +249,27 @@ def _nested(row: Any) -> tuple[str, tuple[str, ...], tuple[Any, ...]]:
 
 def _row(name: str, fields: Sequence[str], content: Sequence[Any]) -> Any:
     values = [_row(*value) if isinstance(value, list) else value for value in content]
-    return _row_type(name, tuple(fields))._make(values)
+    return row_type(name, tuple(fields))._make(values)
 
 
 @lru_cache(maxsize=64)
-def _row_type(name: str, fields: tuple[str, ...]) -> type[Any]:
+def row_type(name: str, fields: tuple[str, ...]) -> type[Any]:
+    """Return the type of all rows that have this name and these fields."""
     # The fields are the sender's, so a field that a later module version adds is kept.
     return namedtuple(name, fields)
 
 
-def _encode(answer: Answer) -> bytes:
+def _encode(answer: Answer | list[Answer]) -> bytes:
     try:
         return _encoder.encode(answer)
     except UnicodeEncodeError:
         # A trade server cut a comment inside a character, and half a character is not text.
-        code, text = answer.error
-        mended = msgspec.structs.replace(
-            answer,
-            content=writable_json(answer.content, DAMAGED),
-            error=(code, writable(text)),
-        )
-        return _encoder.encode(mended)
+        if isinstance(answer, Answer):
+            return _encoder.encode(_mended(answer))
+        return _encoder.encode(list(map(_mended, answer)))
+
+
+def _mended(answer: Answer) -> Answer:
+    code, text = answer.error
+    content = writable_json(answer.content, DAMAGED)
+    return msgspec.structs.replace(answer, content=content, error=(code, writable(text)))

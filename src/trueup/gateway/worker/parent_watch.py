@@ -35,8 +35,11 @@ if sys.platform == "linux":
         fcntl.fcntl(alive, fcntl.F_SETSIG, signal.SIGKILL)
         flags = fcntl.fcntl(alive, fcntl.F_GETFL)
         fcntl.fcntl(alive, fcntl.F_SETFL, flags | os.O_ASYNC)
-        # The parent may have ended before the pipe was watched, and then no signal comes.
-        if select.select([alive], [], [], 0)[0]:
+        # The parent may have ended before the pipe was watched, and then no signal comes. Not
+        # `select`, which takes no descriptor above 1023: the parent may have many open.
+        watch = select.poll()
+        watch.register(alive, select.POLLIN)
+        if watch.poll(0):
             os.kill(os.getpid(), signal.SIGKILL)
 
 elif sys.platform == "win32":

@@ -19,9 +19,9 @@ A worker whose answer cannot be decoded is killed, and counts as a worker that e
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from trueup.errors import RemoteProtocolError
 from trueup.forks import HOLDERS
@@ -31,11 +31,15 @@ from trueup.gateway.terminal.call_wire import (
     Call,
     Error,
     decode_answer,
+    decode_answers,
     encode_call,
+    encode_calls,
     failed,
+    value_of,
 )
 from trueup.gateway.terminal.forwarding import ForwardingTerminal
 from trueup.gateway.terminal.terminal_log import TerminalLog
+from trueup.gateway.terminal.together import Made
 from trueup.gateway.worker.keeper import Keeper, Timing
 from trueup.gateway.worker.process import Died, Hung, Worker
 
@@ -161,6 +165,47 @@ class WorkerTerminal(ForwardingTerminal):
             value, self._latest.error = self._attempt(call, raw)
         return value
 
+    makes_calls_together: ClassVar[bool] = True
+
+    def together(self, calls: Sequence[Call]) -> list[Made]:
+        """Make calls one after the other, in one exchange with the worker.
+
+        Returns:
+            The value of each call, and its `last_error()`.
+        """
+        raw = encode_calls(calls)
+        with self._turn:
+            # If a call raises, no error of an earlier call is left.
+            self._latest.error = SUCCESS
+            worker = self._keeper.worker()
+            if worker is None:
+                made = [(failed(call.function), self._unreachable(call.function)) for call in calls]
+            else:
+                made = self._attempt_all(worker, calls, raw)
+            if made:
+                self._latest.error = made[-1][1]
+        return made
+
+    def _attempt_all(self, worker: Worker, calls: Sequence[Call], raw: bytes) -> list[Made]:
+        made: list[Made] = []
+        try:
+            answers = decode_answers(worker.exchange(raw, self._timing.deadline_ms), len(calls))
+            for call, answer in zip(calls, answers, strict=True):
+                value = value_of(answer)
+                self._note(worker, call, value, answer.error)
+                made.append((value, answer.error))
+        except (Hung, Died, RemoteProtocolError) as error:
+            lost = self._lost(worker, calls[0].function, error)
+            return [(failed(call.function), lost) for call in calls]
+        return made
+
+    def _lost(self, worker: Worker, function: str, error: Exception) -> Error:
+        """Replace a worker that hung or died, and return the error of its call."""
+        hung, why = isinstance(error, Hung), f"{function}: {error}"
+        self._keeper.lose(worker, why)
+        code = mt5.RES_E_INTERNAL_FAIL_TIMEOUT if hung else mt5.RES_E_INTERNAL_FAIL_RECEIVE
+        return _error(code, why)
+
     def _attempt(self, call: Call, raw: bytes) -> tuple[Any, Error]:
         function = call.function
         worker = self._keeper.worker()
@@ -176,10 +221,7 @@ class WorkerTerminal(ForwardingTerminal):
         try:
             value, last_error = decode_answer(worker.exchange(raw, deadline_ms))
         except (Hung, Died, RemoteProtocolError) as error:
-            hung, why = isinstance(error, Hung), f"{function}: {error}"
-            self._keeper.lose(worker, why)
-            code = mt5.RES_E_INTERNAL_FAIL_TIMEOUT if hung else mt5.RES_E_INTERNAL_FAIL_RECEIVE
-            return failed(function), _error(code, why)
+            return failed(function), self._lost(worker, function, error)
         self._note(worker, call, value, last_error)
         return value, last_error
 

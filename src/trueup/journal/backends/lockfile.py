@@ -22,7 +22,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from trueup import filelock
-from trueup.forks import HOLDERS
 from trueup.journal.journal import Tip
 
 
@@ -63,7 +62,7 @@ def claim_file(database: Path, stream: str, token: int, *, take_over: bool) -> F
         OSError: a lock file cannot be made or read.
     """
     earlier = lock_files(database, stream)
-    if not take_over and any(is_locked(path) for path in earlier.values()):
+    if not take_over and any(filelock.is_locked(path) for path in earlier.values()):
         return None
     # Greater than all before, also where the database is an old copy with a smaller token.
     token = max([token, *earlier]) + 1
@@ -85,22 +84,6 @@ def lock_files(database: Path, stream: str) -> dict[int, Path]:
 def all_lock_files(database: Path) -> list[Path]:
     """Return the lock files of all streams of a database."""
     return [path for _, _, path in _all_files(database)]
-
-
-def is_locked(path: Path) -> bool:
-    """Return whether a living process holds a lock file."""
-    with HOLDERS.opening():
-        try:
-            handle = os.open(path, os.O_RDWR | filelock.BINARY)
-        except FileNotFoundError:
-            return False
-        try:
-            filelock.lock(handle)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(handle)
-    return False
 
 
 def noted(paths: Iterable[Path]) -> Tip | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ from trueup.journal.journal import Tip
 CONNECT_S = 5
 SILENCE_MS = 10_000
 LOCK_MS = 5_000
+SEE_TO_SERVER = "start the PostgreSQL server, or repair the network on the way to it"
 # Any number, as long as it is the same in every release.
 _MIGRATION_LOCK = 7_461_776_870
 _DEFAULTS = {
@@ -68,6 +70,17 @@ class Session(NamedTuple):
     began: str | None
 
 
+def _unreadable(url: str, why: str) -> JournalError:
+    """Return the error for a URL that cannot be read; the message has no part of the password."""
+    secret = url.partition("://")[2].rpartition("@")[0]
+    quoted = re.findall(r'"([^"]*)"', why)
+    if not why or (secret and any(part in secret or secret in part for part in quoted)):
+        why = (
+            "write special characters of user and password as %XX, such as %40 for @ and %2F for /"
+        )
+    return JournalError(f"The journal's URL cannot be read: {why}.")
+
+
 class PostgresDatabase(Database):
     """A journal's tables in a PostgreSQL database."""
 
@@ -81,7 +94,11 @@ class PostgresDatabase(Database):
         try:
             parameters: dict[str, Any] = {**_DEFAULTS, **conninfo.conninfo_to_dict(url)}
         except psycopg.ProgrammingError as error:
-            raise JournalError(f"The journal's URL cannot be read: {error}.") from error
+            # Not `from error`: the driver's text may quote the password, and would be logged.
+            raise _unreadable(url, str(error).strip()) from None
+        if "@" in f"{parameters.get('host')}{parameters.get('dbname')}":
+            # A part of the password was taken for a host or a database, whose name is shown.
+            raise _unreadable(url, "")
         host = parameters.get("host") or parameters.get("hostaddr") or "this machine"
         name = parameters.get("dbname") or parameters.get("user") or "default"
         super().__init__(f"PostgreSQL database {name!r} on {host}")
@@ -98,7 +115,9 @@ class PostgresDatabase(Database):
             connection = psycopg.connect(self._address, autocommit=True)
             connection.execute(_SETTINGS, (str(LOCK_MS),))
         except psycopg.Error as error:
-            raise JournalError(f"{self.name} cannot be reached: {_first_line(error)}.") from error
+            raise JournalError(
+                f"{self.name} cannot be reached: {_first_line(error)}.", remedy=SEE_TO_SERVER
+            ) from error
         self._connection = connection
 
     def cut(self, connection: psycopg.Connection[Any]) -> None:
@@ -131,6 +150,18 @@ class PostgresDatabase(Database):
             return claim
         return None
 
+    def is_held(self, stream: str) -> bool:
+        """Return whether a session has the stream's advisory lock."""
+        return bool(SessionClaim(self, stream).holders())
+
+    def wait_for_account(self, account: str) -> None:
+        """Take a lock of the account until the end of the transaction.
+
+        Two transactions do not see each other's claims before they are committed, so two streams
+        that overlap could be claimed at the same time.
+        """
+        self.fetch("SELECT pg_advisory_xact_lock(%s)", _lock_number(f"trueup account {account}"))
+
     def note(self, stream: str) -> Tip | None:
         """Return None: no tip is noted outside the server."""
         return None
@@ -157,13 +188,16 @@ class PostgresDatabase(Database):
     def explain(self, error: Exception) -> JournalError:
         """Return an error of PostgreSQL as a `JournalError` in plain words."""
         if self._connection is not None and self._connection.closed:
-            return ConnectionLost(f"{self.name}: the connection was lost ({_first_line(error)}).")
+            words = f"{self.name}: the connection was lost ({_first_line(error)})."
+            return ConnectionLost(words, remedy=SEE_TO_SERVER)
         if isinstance(error, errors.UniqueViolation) and "intent_id" in str(error):
             return JournalError("An intent of this append is in the journal already.")
         if isinstance(error, errors.DiskFull):
-            return JournalError(f"{self.name}: the server's disk is full.")
+            words = f"{self.name}: the server's disk is full."
+            return JournalError(words, remedy="make room on the disk of the PostgreSQL server")
         if isinstance(error, errors.LockNotAvailable):
-            return JournalError(f"{self.name}: another session keeps it locked.")
+            words = f"{self.name}: another session keeps it locked."
+            return JournalError(words, remedy="end that session: pg_locks names it")
         return JournalError(f"{self.name}: {_first_line(error)}.")
 
 
@@ -174,8 +208,7 @@ class SessionClaim:
         self.token = 1
         self.note: Tip | None = None
         self._database = database
-        digest = hashlib.sha256(f"trueup journal {stream}".encode()).digest()
-        self._key = int.from_bytes(digest[:8], "big", signed=True)
+        self._key = _lock_number(f"trueup journal {stream}")
         # Our sessions that have the lock or may have the lock, since an answer may have been lost.
         self._own: set[Session] = set()
 
@@ -228,6 +261,11 @@ class SessionClaim:
         """Release the lock; a closed connection has released the lock already."""
         with contextlib.suppress(JournalError):
             self._database.fetch("SELECT pg_advisory_unlock(%s)", self._key)
+
+
+def _lock_number(name: str) -> int:
+    """Return the number of an advisory lock with this name: 64 bits, signed."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
 
 
 def _first_line(error: Exception) -> str:

@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from trueup.errors import JournalConflict, JournalCorrupt, JournalError, reason
-from trueup.journal.backends.lockfile import FileClaim, all_lock_files, is_locked
+from trueup.filelock import is_locked
+from trueup.journal.backends.lockfile import FileClaim, all_lock_files
 from trueup.journal.backends.sqlite import SqliteDatabase
 from trueup.journal.database.database import FileDamaged
 from trueup.journal.database.migrate import ensure_current
@@ -41,7 +42,10 @@ def salvage(path: Path, *, at_any_loss: bool = False) -> str:
     try:
         with _alone(path):
             if not _beside(path, "salvaged").exists():
-                _build(path, at_any_loss)
+                try:
+                    _build(path, at_any_loss)
+                finally:
+                    _forget(_beside(path, "salvaging"))
             kept = _swap(path)
     except OSError as error:
         raise JournalError(f"{path} is damaged and cannot be mended: {reason(error)}.") from error
@@ -84,8 +88,7 @@ def _refuse_writers(path: Path) -> None:
 def _build(path: Path, at_any_loss: bool) -> None:
     building = _beside(path, "salvaging")
     # A crash may have left half a file of an earlier attempt.
-    for old in _with_companions(building):
-        old.unlink(missing_ok=True)
+    _forget(building)
     damaged, whole = SqliteDatabase(path, read_only=True), SqliteDatabase(building)
     with contextlib.closing(damaged), contextlib.closing(whole):
         damaged.connect()
@@ -179,6 +182,11 @@ def _swap(path: Path) -> Path:
             old.replace(new)
     _beside(path, "salvaged").replace(path)
     return kept
+
+
+def _forget(path: Path) -> None:
+    for old in _with_companions(path):
+        old.unlink(missing_ok=True)
 
 
 def _beside(path: Path, suffix: str) -> Path:

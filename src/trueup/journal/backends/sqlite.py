@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
+import weakref
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from trueup.errors import JournalConflict, JournalError, reason
+from trueup.filelock import is_locked
 from trueup.forks import HOLDERS, cut_files
-from trueup.journal.backends.lockfile import claim_file, is_locked, lock_files, noted
+from trueup.journal.backends.lockfile import claim_file, lock_files, noted
 from trueup.journal.database.database import Claim, Database, FileDamaged
 from trueup.journal.database.statements import SQLITE
 from trueup.journal.journal import Tip
@@ -26,6 +29,59 @@ from trueup.processes import holds, with_open_file
 from trueup.sqlite_file import DURABLE, WRITE_AHEAD, connected, error_code, explained, identity
 
 BUSY_S = 2.0
+# Longer than the writers of a thousand streams take; then SQLite itself decides.
+TURN_S = 30.0
+_END_LOCK = (
+    "end the other program that has {} open and locks it, such as a database browser or a copy "
+    "program"
+)
+_MAKE_WRITABLE = "make {} and its folder writable for the user that runs the bot"
+# By SQLite's primary result code; the file's name takes the place of the braces.
+_REMEDIES = {
+    sqlite3.SQLITE_FULL: "make room on the disk of {}",
+    sqlite3.SQLITE_BUSY: _END_LOCK,
+    sqlite3.SQLITE_LOCKED: _END_LOCK,
+    sqlite3.SQLITE_READONLY: _MAKE_WRITABLE,
+    sqlite3.SQLITE_CANTOPEN: _MAKE_WRITABLE,
+    sqlite3.SQLITE_PERM: _MAKE_WRITABLE,
+    sqlite3.SQLITE_NOTADB: "give the journal's own file; if {} is that file, restore a copy of it",
+    sqlite3.SQLITE_IOERR: "see to the disk of {}: free space, its health, the system's log",
+}
+
+
+class WriteTurns:
+    """The turns of the threads of this process that write to a file through connections of its own.
+
+    SQLite lets a writer that finds the file locked try again at growing intervals, so of many
+    writers of one process some would give up after `BUSY_S`, although each is done in milliseconds.
+    """
+
+    def __init__(self) -> None:
+        self._turns: weakref.WeakValueDictionary[Path, WriteTurn] = weakref.WeakValueDictionary()
+        self._lock = threading.Lock()
+
+    def of(self, path: Path) -> WriteTurn:
+        """Return the turn of a file, the same for all connections to it."""
+        with self._lock:
+            return self._turns.setdefault(path, WriteTurn())
+
+
+class WriteTurn:
+    """Held by the connection that writes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def take(self) -> bool:
+        """Wait for the turn, at most `TURN_S`; return whether it was taken."""
+        return self._lock.acquire(timeout=TURN_S)
+
+    def give(self) -> None:
+        """Give the turn back."""
+        self._lock.release()
+
+
+TURNS: Final = WriteTurns()
 
 
 class SqliteDatabase(Database):
@@ -44,6 +100,8 @@ class SqliteDatabase(Database):
         self.path: Path = path.resolve()
         self._read_only = read_only
         self._file: tuple[int, int] | None = None
+        self._turn = TURNS.of(self.path)
+        self._has_turn = False
 
     @property
     def driver_error(self) -> type[Exception]:
@@ -89,8 +147,25 @@ class SqliteDatabase(Database):
         HOLDERS.inherited.update(files)
         cut_files(files)
 
+    def begin(self) -> None:
+        """Begin to write, once no other connection of this process writes to the file."""
+        self._has_turn = self._turn.take()
+        super().begin()
+
+    def rollback(self) -> None:
+        """Undo an open transaction, and let others write; never fails."""
+        try:
+            super().rollback()
+        finally:
+            if self._has_turn:
+                self._has_turn = False
+                self._turn.give()
+
     def wait_for_migration(self) -> None:
         """Do nothing: `BEGIN IMMEDIATE` lets only one process write."""
+
+    def wait_for_account(self, account: str) -> None:
+        """Do nothing: `BEGIN IMMEDIATE` lets only one process claim."""
 
     def revision(self) -> str | None:
         """Return the schema's revision, or None if there is no journal yet."""
@@ -123,6 +198,13 @@ class SqliteDatabase(Database):
             return claim_file(self.path, stream, token, take_over=take_over)
         except OSError as error:
             raise JournalError(f"{self.name} cannot be locked: {reason(error)}.") from error
+
+    def is_held(self, stream: str) -> bool:
+        """Return whether a living process has a lock file of the stream."""
+        try:
+            return any(is_locked(path) for path in lock_files(self.path, stream).values())
+        except OSError as error:
+            raise JournalError(f"{self.name} cannot be looked at: {reason(error)}.") from error
 
     def heir(self, stream: str, noted: int) -> str | None:
         """Return the process that holds the lock of an ended writer, or None; see `Database`."""
@@ -173,7 +255,8 @@ class SqliteDatabase(Database):
             return FileDamaged(f"{self.name} is damaged: {error}.")
         if code == sqlite3.SQLITE_CONSTRAINT and "intent_id" in str(error):
             return JournalError("An intent of this append is in the journal already.")
-        return JournalError(f"{self.name}: {explained(error)}.")
+        remedy = _REMEDIES.get(code, "").format(self.name)
+        return JournalError(f"{self.name}: {explained(error)}.", remedy=remedy)
 
     def _refuse_place(self) -> None:
         if self.path.is_dir():

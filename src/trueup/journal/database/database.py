@@ -105,6 +105,14 @@ class Database(ABC):
         `token` is the fencing token in the database.
         """
 
+    @abstractmethod
+    def is_held(self, stream: str) -> bool:
+        """Return whether a living process has the right to write a stream."""
+
+    @abstractmethod
+    def wait_for_account(self, account: str) -> None:
+        """Within a write transaction, wait until no other process claims a stream of an account."""
+
     def heir(self, stream: str, noted: int) -> str | None:
         """Return the process that still holds a stream after its writer has ended, in words.
 

@@ -63,6 +63,12 @@ class Statements(NamedTuple):
     )
     """The row with the highest position. Parameters: the stream, twice."""
 
+    newest_of_kind: str = (
+        f"SELECT {_ROW} FROM journal_events WHERE stream = ? AND position > ? AND kind = ?"
+        " ORDER BY position DESC LIMIT 1"
+    )
+    """The newest row of a kind after a position."""
+
     before_batch: str = (
         f"SELECT {_ROW} FROM journal_events WHERE stream = ? AND position ="
         " (SELECT max(position) FROM journal_events WHERE stream = ? AND batch <> ?)"

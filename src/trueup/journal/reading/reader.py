@@ -7,11 +7,12 @@ last transaction is an error that names the first damaged position.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from types import TracebackType
 from typing import Self
 
-from trueup.core.book.events import Event
+from trueup.core.book.events import AccountBound, Event, StreamClosed
+from trueup.core.book.saved import account_in
 from trueup.errors import JournalCorrupt, JournalError
 from trueup.journal.database.database import Database
 from trueup.journal.database.migrate import require_current
@@ -52,6 +53,26 @@ class JournalReader:
         self._ready()
         writer = self._table.writer()
         return "" if writer is None else writer.holder
+
+    @property
+    def successor(self) -> str:
+        """The stream that took the book of this stream over; '' if this stream has not ended."""
+        self._ready()
+        return successor_of(self._table)
+
+    @property
+    def account(self) -> str:
+        """The account that the stream was bound to last, as login@server; '' for none.
+
+        The rows are not proven.
+        """
+        self._ready()
+        saved = self.latest_checkpoint()
+        bound = None if saved is None else account_in(saved.state)
+        after = 0 if saved is None else saved.position
+        row = self._table.newest_of(AccountBound.__name__, after)
+        event = bound if row is None else decode(row.position, row.kind, row.payload)
+        return f"{event.login}@{event.server}" if isinstance(event, AccountBound) else ""
 
     def read(
         self,
@@ -115,8 +136,11 @@ class JournalReader:
             )
         return None
 
-    def verify(self) -> Verdict:
+    def verify(self, tell: Callable[[int], None] | None = None) -> Verdict:
         """Prove the whole journal: every row, the chain, the noted tips, the checkpoints.
+
+        Args:
+            tell: is told the position of the last proven event from time to time.
 
         Raises:
             JournalError: the journal cannot be read at all.
@@ -124,7 +148,7 @@ class JournalReader:
         self._ready()
         # Before the rows: an append meanwhile would otherwise look like a lost end.
         known = self._known_tips()
-        tip, damage = self._table.prove()
+        tip, damage = self._table.prove(tell)
         faults = [] if damage is None else [Fault(damage.position, damage.because)]
         # The chain alone cannot show a lost end or a rewritten history: both leave a valid chain.
         for acknowledged in known:
@@ -216,8 +240,19 @@ class JournalReader:
         return state
 
 
+def successor_of(table: EventTable) -> str:
+    """Return the stream that took the book of a stream over; '' if the stream has not ended."""
+    # The kind first: another last event may be of a newer release, and need not decode.
+    last = table.last_row()
+    if last is None or last.kind != StreamClosed.__name__:
+        return ""
+    event = decode(last.position, last.kind, last.payload)
+    return event.by if isinstance(event, StreamClosed) else ""
+
+
 def _lost(first: int, last: int) -> Fault:
-    return Fault(first, f"the events at positions {first} to {last} were acknowledged and are gone")
+    because = f"the events at positions {first} to {last} were acknowledged and are gone"
+    return Fault(first, because, is_loss=True)
 
 
 def _rewritten(position: int) -> Fault:

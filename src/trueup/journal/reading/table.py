@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from trueup.errors import JournalCorrupt
@@ -63,8 +63,16 @@ class EventTable:
 
     def last_position(self) -> int:
         """Return the highest position of any row; 0 without rows."""
-        last = self._row(self._sql.last, self.stream, self.stream)
+        last = self.last_row()
         return last.position if last is not None else 0
+
+    def last_row(self) -> Row | None:
+        """Return the row with the highest position, or None without rows."""
+        return self._row(self._sql.last, self.stream, self.stream)
+
+    def newest_of(self, kind: str, after: int) -> Row | None:
+        """Return the newest row of a kind after a position, not proven; or None."""
+        return self._row(self._sql.newest_of_kind, self.stream, after, kind)
 
     def tip_at(self, position: int) -> Tip | None:
         """Return the place in the chain at a position, or None if there is no such row."""
@@ -130,12 +138,19 @@ class EventTable:
             except BrokenChain:
                 return None
 
-    def prove(self) -> tuple[Tip, Damage | None]:
-        """Prove the whole stream; return the end of the proven part, and the damage after it."""
-        tip = GENESIS
+    def prove(self, tell: Callable[[int], None] | None = None) -> tuple[Tip, Damage | None]:
+        """Prove the whole stream; return the end of the proven part, and the damage after it.
+
+        Args:
+            tell: is told the position of the last proven event from time to time.
+        """
+        tip, told = GENESIS, 0
         try:
             for transaction in self.transactions():
                 tip = Tip(transaction[-1].position, transaction[-1].hash)
+                if tell is not None and tip.position >= told + PAGE:
+                    told = tip.position
+                    tell(told)
         except BrokenChain as broken:
             return tip, Damage(broken.position, broken.because, self._is_torn(broken))
         return tip, None

@@ -19,12 +19,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from trueup.core.book.events import Event
+from trueup.core.claims import is_shadow, scope_of, shared_by_streams
 from trueup.errors import JournalConflict, JournalCorrupt, JournalError
 from trueup.journal.database.database import Claim, ConnectionLost, Database, FileDamaged
 from trueup.journal.database.migrate import ensure_current
 from trueup.journal.journal import GENESIS, JournalAhead, Tip
 from trueup.journal.reading.reader import JournalReader
-from trueup.journal.reading.table import Writer
+from trueup.journal.reading.table import EventTable, Writer
 from trueup.journal.rows.chain import Row, chained, checkpoint_digest
 from trueup.journal.rows.codec import encode
 from trueup.journal.writing.mending import mend
@@ -60,6 +61,7 @@ class StoredJournal(JournalReader):
         # Whether the claim was confirmed on the present connection.
         self._alone = False
         self._fenced_out = ""
+        self._signature = ""
 
     @property
     def position(self) -> int:
@@ -119,14 +121,32 @@ class StoredJournal(JournalReader):
         """Claim the stream and repair its end after a crash, in a single transaction.
 
         Raises:
-            JournalConflict: another process is the writer, and `take_over` is false.
+            JournalConflict: another process is the writer, and `take_over` is false; or another
+                process writes a stream that overlaps this one.
             JournalCorrupt: the journal is damaged before its last transaction.
         """
+        self._signature = holder
         with self._database.writing():
+            scope = scope_of(self.stream)
+            if scope is not None:
+                self._database.wait_for_account(scope.account)
             claim = self._claim = self._taken(take_over)
+            # After the own claim: then of two overlapping streams at least one sees the other.
+            overlap = self._overlap()
+            if overlap:
+                # Still in the transaction, so that no third process is refused for our sake.
+                self._release()
+                raise JournalConflict(overlap)
             # Read after the claim: before it, the earlier writer could still move the row.
             known = self._table.writer()
             self._tip, findings, self.lost = mend(self._table, known, claim.note, now_ns)
+            if self.successor:
+                self._release()
+                raise JournalConflict(
+                    f"Stream {self.stream!r} of {self._database.name} ended: its book goes on in "
+                    f"stream {self.successor!r}. Open that account (trueup.Account), and use "
+                    "account.portfolio(...) for each symbol."
+                )
             self._token = max(known.token + 1 if known else 1, claim.token)
             self._sign(known, holder, now_ns)
         # Only after the commit: the note must never be ahead of the database.
@@ -135,6 +155,63 @@ class StoredJournal(JournalReader):
         self.findings = findings
         for finding in findings:
             log.warning("[JOURNAL] %s", finding, extra={"event": "journal.mended"})
+
+    def append_with(
+        self, history: Sequence[Event], others: Sequence[tuple[StoredJournal, Sequence[Event]]]
+    ) -> None:
+        """Append events here and to other streams of the same database, in one transaction.
+
+        Raises:
+            JournalConflict: another process took one of the streams over; nothing was written.
+            JournalError: nothing was written, or the outcome of the commit is unknown.
+        """
+        parts = [(one, [encode(event) for event in batch]) for one, batch in others]
+        parts.append((self, [encode(event) for event in history]))
+        with self._database.lock:
+            # A new connection would be without the locks of the other streams.
+            if self._database.restore():
+                raise JournalError(
+                    f"{self._database.name}: the connection was lost; nothing was written."
+                )
+            written = [(one, chained(one.stream, one._tip, batch)) for one, batch in parts]
+            with self._database.writing():
+                for one, rows in written:
+                    one._advance(Tip(rows[-1].position, rows[-1].hash))
+                    named = [(one.stream, *row) for row in rows]
+                    self._database.change_many(self._sql.append, named)
+            for one, rows in written:
+                one._go_on_from(Tip(rows[-1].position, rows[-1].hash))
+
+    def tip_after(self, history: Sequence[Event]) -> Tip:
+        """Return the end of the chain as an append of these events would leave it."""
+        rows = chained(self.stream, self._tip, [encode(event) for event in history])
+        return Tip(rows[-1].position, rows[-1].hash)
+
+    def beside(self, stream: str) -> StoredJournal:
+        """Return another stream of the same database, on the same connection.
+
+        The caller makes it a writer and lets it go; to close it would close this journal, too.
+        """
+        return StoredJournal(self._database, stream)
+
+    def become_writer_of(self, other: StoredJournal, now_ns: int) -> None:
+        """Claim another stream on the same connection, in the name of this writer.
+
+        Raises:
+            JournalConflict: another process writes that stream, or that stream has ended.
+            JournalCorrupt: that stream is damaged before its last transaction.
+        """
+        other.become_writer(self._signature, take_over=False, now_ns=now_ns)
+
+    def other_streams(self) -> list[str]:
+        """Return the names of the other streams of the database."""
+        names = (str(row[0]) for row in self._database.fetch(self._sql.streams))
+        return [name for name in names if name != self.stream]
+
+    def let_go(self) -> None:
+        """Release the stream, and leave the connection open for the other streams on it."""
+        with self._database.lock:
+            self._release()
 
     def _taken(self, take_over: bool) -> Claim:
         known = self._table.writer()
@@ -147,7 +224,8 @@ class StoredJournal(JournalReader):
         if claim is None:
             raise JournalConflict(
                 f"Stream {self.stream!r} of {self._database.name} is being written by "
-                f"{self._holder_now(known)}; stop that first, or take over from it (--take-over)."
+                f"{self._holder_now(known)}; stop that first (`trueup stop`), or take over from it "
+                "(--take-over of `trueup paper`). Nothing was written or sent."
             )
         return claim
 
@@ -159,10 +237,46 @@ class StoredJournal(JournalReader):
         is_this = known is not None and _pid_here(known.holder) == os.getpid()
         return f"{_named(known)}, which is this process" if is_this else _named(known)
 
-    def _heir(self, known: Writer | None) -> str | None:
-        """Name the process that holds an ended writer's lock; None if the writer still runs."""
+    def _heir(self, known: Writer | None, stream: str | None = None) -> str | None:
+        """Name the process that holds an ended writer's lock; None if the writer still runs.
+
+        `stream` is the writer's stream, by default this one.
+        """
         pid = None if known is None else _pid_here(known.holder)
-        return None if pid is None else self._database.heir(self.stream, pid)
+        return None if pid is None else self._database.heir(stream or self.stream, pid)
+
+    def _overlap(self) -> str:
+        """Return why this stream must wait for an overlapping stream with a living writer, or ''.
+
+        The names of both streams have the scopes (`core.claims.stream_of`). Streams with other
+        names overlap nothing.
+        """
+        if scope_of(self.stream) is None:
+            return ""
+        held: list[str] = []
+
+        def is_free() -> bool | None:
+            held[:] = (
+                name
+                for (name,) in self._database.fetch(self._sql.streams)
+                if shared_by_streams(self.stream, name) and self._database.is_held(name)
+            )
+            return None if held else True
+
+        def are_left_behind() -> bool:
+            return all(self._heir(self._writer_of(name), name) is not None for name in held)
+
+        if take_when_left(is_free, are_left_behind):
+            return ""
+        return (
+            f"Stream {self.stream!r} of {self._database.name} shares "
+            f"{shared_by_streams(self.stream, held[0])} with stream {held[0]!r}, which is being "
+            f"written by {_named(self._writer_of(held[0]))}; stop that first, or give one of the "
+            "two other magic numbers or other symbols."
+        )
+
+    def _writer_of(self, stream: str) -> Writer | None:
+        return EventTable(self._database, stream).writer()
 
     def _sign(self, known: Writer | None, holder: str, now_ns: int) -> None:
         columns = (self._token, holder, now_ns, *self._tip)
@@ -201,6 +315,12 @@ class StoredJournal(JournalReader):
             self._alone = self._claim.renew()
             if not self._alone:
                 raise self._not_alone()
+            # While there was no connection, an overlapping stream may have got a writer. This
+            # stream was not taken over, so the next append may succeed.
+            overlap = self._overlap()
+            if overlap:
+                self._alone = False
+                raise JournalError(f"{overlap} Nothing was written now.")
 
     def _not_alone(self) -> JournalError:
         """Return the error for a lock that another session has.
@@ -360,9 +480,25 @@ def _opened(
         undo.callback(journal.close)
         database.connect()
         ensure_current(database)
+        if not is_shadow(stream):
+            _refuse_journal_of_watch(database)
         journal.become_writer(holder, take_over=take_over, now_ns=now_ns)
         undo.pop_all()
     return journal
+
+
+def _refuse_journal_of_watch(database: Database) -> None:
+    """Refuse the journal of a watch beside a bot, which the watch alone goes on with.
+
+    Raises:
+        JournalError: the journal is that of a watch.
+    """
+    names = [str(row[0]) for row in database.fetch(database.statements.streams)]
+    if names and all(map(is_shadow, names)):
+        raise JournalError(
+            f"{database.name} is the journal of a watch beside a bot (`trueup watch`): give the "
+            "bot a journal of its own."
+        )
 
 
 def _again_when_lost(write: Callable[[], None]) -> None:

@@ -7,7 +7,6 @@ from a seed. The comparison asks the terminal itself, past the bot.
 
 from __future__ import annotations
 
-import os
 import queue
 import random
 import subprocess
@@ -20,9 +19,9 @@ from typing import Any
 
 import msgspec
 
-import trueup
 from trueup.errors import TrueupError
 from trueup.lab.drill.drill_bot import Job
+from trueup.lab.processes.children import environment
 from trueup.runtime.bot.crash_points import CrashPoint
 from trueup.runtime.time.clock import SystemClock
 from trueup.sim.process.whereabouts import Whereabouts, ask
@@ -73,7 +72,7 @@ class Child:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", *arguments],
                 cwd=folder,
-                env=_environment(folder),
+                env=environment(TRUEUP_HOME=str(folder)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -210,7 +209,7 @@ def _terminal(folder: Path, clock: SystemClock) -> Iterator[Whereabouts]:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "trueup", *arguments, "--balance", "1000000"],
             cwd=folder,
-            env=_environment(folder),
+            env=environment(TRUEUP_HOME=str(folder)),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -237,14 +236,3 @@ def _wait_for_terminal(
         clock.sleep(LOOK_AGAIN_SEC)
     said = (folder / "terminal.log").read_text(encoding="utf-8", errors="replace").splitlines()
     raise TrueupError(f"The simulated terminal did not start: {said[-1] if said else 'silent'}")
-
-
-def _environment(folder: Path) -> dict[str, str]:
-    """Return this process's environment, with this package and a separate state folder."""
-    paths = [str(Path(trueup.__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
-    return {
-        **os.environ,
-        "TRUEUP_HOME": str(folder),
-        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-        "PYTHONUTF8": "1",
-    }

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from trueup.core.book.order import Order
+from trueup.core.limits.limits import NO_LIMITS
 from trueup.core.model import Side
 from trueup.core.policy import Policy
 from trueup.core.recovery import BrokerShows, JournalSays, decide
@@ -63,8 +64,13 @@ class DrillBot:
         self._clock = SystemClock()
         gateway = ExecutionGateway("127.0.0.1", job.port, TIMEOUT_MS, server_key="")
         policy = Policy(symbols=frozenset({job.symbol}), grace_period_ms=GRACE_PERIOD_MS)
+        # The drill rehearses crashes: the limits of the folder would end its orders.
         self._pm = PortfolioManager(
-            job.symbol, journal=job.journal, clock=self._clock, crash=self._pass
+            job.symbol,
+            journal=job.journal,
+            clock=self._clock,
+            crash=self._pass,
+            limits=NO_LIMITS,
         )
         self._known = {h.position.ticket for h in self._pm.book.holdings.values()}
         self._reconciler = StateReconciler(self._pm, gateway, policy=policy, account="")

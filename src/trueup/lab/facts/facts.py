@@ -316,7 +316,8 @@ class Served(Fact, frozen=True):
     that the terminal listed, as tickets and lots, and `digest` is over these rows.
     `server_time_msc` is the trade server's time by the reading, 0 for none; `contradicts` says that
     no position was listed, although the account's figures showed positions. `outages` counts how
-    often the terminal had reported a lost trade server by then.
+    often the terminal had reported a lost trade server by then. `fits` says that the lists in the
+    reply were as long as the true lists, with results that came to the account's, to the rounding.
     """
 
     reading: tuple[str, str, int]
@@ -328,6 +329,7 @@ class Served(Fact, frozen=True):
     server_time_msc: int = 0
     contradicts: bool = False
     outages: int = 0
+    fits: bool = False
 
 
 # How a bot sees the broker.
@@ -416,7 +418,7 @@ class Forced(Fact, frozen=True):
 class HandedOut(Fact, frozen=True):
     """The strategy read the bot's state: positions, and whether no older than `max_age_ns`.
 
-    `may_open` says that the strategy was allowed to open a position.
+    `may_open` says that the strategy was allowed to open a position in `symbol`, empty for any.
     """
 
     bot: str
@@ -424,6 +426,7 @@ class HandedOut(Fact, frozen=True):
     current: bool
     max_age_ns: int
     may_open: bool = False
+    symbol: str = ""
 
 
 class Replanned(Fact, frozen=True):

@@ -196,6 +196,12 @@ def _gone_on(world: StruckWorld, held: Sequence[Position]) -> str:
 # The history.
 
 
+def _present(deal: Deal) -> tuple[int, bool]:
+    """Return the result of a deal (1e-8 of the currency), and whether the deal moves lots."""
+    is_trade = deal.type in (mt5.DEAL_TYPE_BUY, mt5.DEAL_TYPE_SELL)
+    return round(deal.result * UNITS), is_trade and bool(deal.steps)
+
+
 def archive_history(world: StruckWorld, chance: random.Random) -> str:
     """Remove deals from the history that the bot has counted already.
 
@@ -207,12 +213,16 @@ def archive_history(world: StruckWorld, chance: random.Random) -> str:
         return ""
     if pm.book.unbooked or pm.book.ending:
         return ""
+    # Nor can the end of a pending order be proven that the bot has not read by then.
+    if pm.book.pending.keys() - world.ledger.orders.keys():
+        return ""
     booked = [one.booked for one in pm.book.holdings.values()]
     booked += [one.booked for one in pm.book.closed.values()]
-    counted = {deal.ticket: deal.money for deals in booked for deal in deals}
-    # Archive up to the oldest deal that the book has not counted with its present result.
+    counted = {deal.ticket: (deal.money, bool(deal.lots)) for deals in booked for deal in deals}
+    # Archive up to the oldest deal that the book has not counted as it is now. A deal that the
+    # broker has cancelled since has another type, and may have brought nothing before.
     trades = [deal for deal in world.ledger.deals.values() if deal.position_id]
-    unread_msc = [d.time_msc for d in trades if counted.get(d.ticket) != round(d.result * UNITS)]
+    unread_msc = [deal.time_msc for deal in trades if counted.get(deal.ticket) != _present(deal)]
     begins_msc = min([*unread_msc, world.terminal.broker.clock.server_msc() - 2_000])
     hidden = [deal for deal in trades if switches.history_begins_msc <= deal.time_msc < begins_msc]
     if not hidden:

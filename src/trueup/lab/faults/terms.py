@@ -6,7 +6,7 @@ import random
 
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.lab.faults.struck_world import StruckWorld
-from trueup.lab.plan.plan import SYMBOL
+from trueup.lab.plan.plan import NEXT_CONTRACT, SYMBOL
 from trueup.sim.market.symbols import EURUSD
 
 MODES = {
@@ -107,9 +107,11 @@ def _allow_everything(world: StruckWorld) -> None:
 
 def _take_usual_steps(world: StruckWorld) -> None:
     steps = COARSE_STEPS if world.is_coarse else EURUSD.order_steps
-    world.terminal.market.change(
-        world.symbol,
-        volume_min=world.lots_unit,
-        tick_points=EURUSD.tick_points,
-        order_steps=steps,
-    )
+    # The next contract has the same steps, or a position could not be closed after a roll.
+    for symbol in (world.symbol, NEXT_CONTRACT):
+        world.terminal.market.change(
+            symbol,
+            volume_min=world.lots_unit,
+            tick_points=EURUSD.tick_points,
+            order_steps=steps,
+        )

@@ -17,6 +17,7 @@ import msgspec
 from trueup.core.book.events import OrderKind
 from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.book.order import Order
+from trueup.core.limits.limits import NO_LIMITS
 from trueup.core.policy import Policy
 from trueup.errors import JournalConflict, NotSent, Refused, StrategyError, TrueupError
 from trueup.gateway.client.execution_gateway import ExecutionGateway
@@ -277,6 +278,7 @@ class BotProcess:
             return
         # Each process has a name of its own, from which its order ids and tokens follow.
         run = f"{self.plan.seed:x}{self.name}{self._starts}"
+        # A run depends on its seed alone, not on the limits of the folder.
         self.pm = PortfolioManager(
             SYMBOL,
             journal=journal,
@@ -286,6 +288,7 @@ class BotProcess:
             magic_token=setting.magic_token,
             crash=self.pass_point,
             events_per_checkpoint=self._events_per_checkpoint,
+            limits=NO_LIMITS,
         )
         # The real process id would make runs differ.
         self.pm.process = Process(1, "simulated")
@@ -317,7 +320,7 @@ class BotProcess:
             pm,
             self.reconciler,
             self._make_strategy() if setting.trades_by_signal else Quiet(),
-            GatewayPrices(gateway, SYMBOL),
+            {SYMBOL: GatewayPrices(gateway, SYMBOL)},
             volume=10 * setting.lots if setting.is_coarse else setting.lots,
             pace_sec=setting.pace_ms / 1000,
         )
@@ -381,6 +384,7 @@ class BotProcess:
                 max_age_ns=round(max_age_sec * 1e9),
                 # A flat bot opens a position with any signal that passes.
                 may_open=not pm.entries_refused() or (pm.position is None and any(passes)),
+                symbol=pm.symbol,
             )
         )
 

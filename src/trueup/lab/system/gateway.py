@@ -18,6 +18,8 @@ from trueup.gateway.access.door import Client
 from trueup.gateway.access.permissions import Gate
 from trueup.gateway.desk.desk import Desk
 from trueup.gateway.record.at_most_once import GatewayPoint
+from trueup.gateway.server.front import REFUSED_BEFORE
+from trueup.gateway.server.refused_ids import RefusedIds
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.gateway.terminal.clocks import Clocks
 from trueup.gateway.terminal.one_account import READY_PAUSE_MS, READY_POLLS, OneAccount
@@ -27,7 +29,7 @@ from trueup.lab.system.record_disk import RecordDisk
 from trueup.lab.system.schedule import Schedule
 from trueup.lab.system.wire import Network
 from trueup.protocol.hints import capability
-from trueup.protocol.snapshot import CAPABILITIES
+from trueup.protocol.requests import ORDERS
 from trueup.sim.terminal.program import Pipe
 from trueup.sim.terminal.terminal import SimulatedTerminal
 from trueup.sim.terminal.terminal_faults import (
@@ -42,6 +44,8 @@ from trueup.sim.terminal.terminal_faults import (
 REINITIALIZE_MS = 700
 HINTS_PORT = 5556
 TENDS_EVERY_MS = 1_000
+# Shorter than the usual wait, as that of the bots: see `GRACE_SEC` in `lab.world.world`.
+GRACE_SEC = 12
 KEY = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
 """The public key of all bots of a world."""
 MAY_TRADE = f"bot trade * {KEY}\n"
@@ -124,6 +128,7 @@ class GatewayProcess:
         self._boots = self._attachments = 0
         self._desk: Desk | None = None
         self._gate, self._allow_folder = Gate(), ""
+        self._refused_ids = RefusedIds()
         self._mends = False
         self._served = OneAccount(terminal, self._wait)
         self._looks = 0
@@ -141,6 +146,8 @@ class GatewayProcess:
         if self._desk is not None:
             return
         self._boots += 1
+        # Kept in memory only, so a process does not know what the process before it refused.
+        self._refused_ids = RefusedIds()
         # Each process has a new name and opens the record that the last process left.
         clock = ProcessClock(self.machine, lambda until_ns: None)
         store = self.disk.open(self.boot, clock.now_ns)
@@ -153,6 +160,7 @@ class GatewayProcess:
             store=store,
             crash=self._pass_point,
             attachments=lambda: self._attachments,
+            grace_sec=GRACE_SEC,
         )
         self._begin_to_tend(self._desk)
         if self.hints_every_ms:
@@ -177,7 +185,7 @@ class GatewayProcess:
         self._schedule.after(TENDS_EVERY_MS, tend)
 
     def _begin_to_watch(self, desk: Desk) -> None:
-        desk.capabilities = (*CAPABILITIES, capability(HINTS_PORT))
+        desk.capabilities = (*desk.capabilities, capability(HINTS_PORT))
         watcher = desk.watcher(self.hints_every_ms)
 
         # The watcher of a dead process must not publish hints in its successor's name.
@@ -284,11 +292,15 @@ class GatewayProcess:
         why = self._gate.refusal(client, request) or self._gate.last_refusal(
             client, request, desk.look().login
         )
-        return (
-            None
-            if why is None
-            else desk.refuse(request, why, came_before=desk.came_before(request))
-        )
+        is_order = request.action in ORDERS
+        if why is None and is_order and self._refused_ids.has(client.user, request.order_id):
+            why = REFUSED_BEFORE
+        if why is None:
+            return None
+        came_before = desk.came_before(request)
+        if is_order and not came_before:
+            self._refused_ids.note(client.user, request.order_id)
+        return desk.refuse(request, why, came_before=came_before)
 
     def _next(self, waiting: deque[Mishap], message: bytes) -> Mishap | None:
         if not waiting or b'"TICK"' in message:

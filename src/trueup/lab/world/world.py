@@ -58,9 +58,13 @@ HINTS_EVERY_MS = 400
 # How often a person looks at the corrections that wait for approval.
 APPROVES_EVERY_MS = 3_000
 SPREAD = 0.0001
+CENT = 0.01
 LOWEST, HIGHEST = 1.05, 1.15
 # The volume step of a coarse and of a fine symbol; usually the step is a hundredth of a lot.
 COARSE_LOTS, FINE_LOTS = 0.1, 0.001
+# The trade server of a world executes an order at the latest 7 s after its timeout. So a sixth of
+# the usual wait is enough here, and a run has time for more faults.
+GRACE_SEC = 10
 # The longest time for which a terminal of the world shows an old state, faults included.
 SEES_LATE_NS = 30 * SECOND
 # The return codes of requests that the trade server carried out.
@@ -175,10 +179,12 @@ class World:
         if self.plan.setting.owns_next_contract:
             symbols |= {NEXT_CONTRACT}
         asks = self.plan.setting.asks
-        waits: dict[str, Any] = {asks: Action.ASK} if asks else {}
+        terms: dict[str, Any] = {"grace_period_ms": GRACE_SEC * 1_000}
+        if asks:
+            terms[asks] = Action.ASK
         if not self.plan.setting.owns_magic:
-            return Policy(symbols=symbols, **waits)
-        return Policy(symbols=symbols, magics=frozenset({MAGIC}), adopt=Adopt.OURS, **waits)
+            return Policy(symbols=symbols, **terms)
+        return Policy(symbols=symbols, magics=frozenset({MAGIC}), adopt=Adopt.OURS, **terms)
 
     @property
     def scope(self) -> facts.Scope:
@@ -636,8 +642,9 @@ class World:
         # No fault alters the terminal's own view, so the judges can compare with these values.
         told, terminal = msgspec.json.decode(reply), self.terminal
         view, figures = terminal.view, terminal.view.figures()
-        listed = view.listed()
-        has_some = bool(figures.profit) or (figures.margin > 0 and not view.orders)
+        listed, orders = view.listed(), view.listed_orders()
+        # A cent may be the rounding of figures.
+        has_some = abs(figures.profit) > 1.5 * CENT or (figures.margin > 0 and not view.orders)
         self.observe(
             facts.Served(
                 self.now_ns,
@@ -647,12 +654,13 @@ class World:
                 catches_up=view.catches_up,
                 rows=(
                     *((row.ticket, row.volume) for row in listed),
-                    *((row.ticket, row.volume_current) for row in view.listed_orders()),
+                    *((row.ticket, row.volume_current) for row in orders),
                 ),
                 digest=told["digest"],
                 server_time_msc=told.get("server_time_msc", 0),
                 contradicts=not listed and has_some,
                 outages=terminal.outages,
+                fits=_fits(told, (len(listed), len(orders)), figures.profit),
             )
         )
 
@@ -721,6 +729,16 @@ class _Asked(msgspec.Struct):
 
 
 _session_in = msgspec.json.Decoder(_Asked).decode
+
+
+def _fits(told: dict[str, Any], counts: tuple[int, int], profit: float) -> bool:
+    """Return whether the lists in a reply have these lengths, and results that come to `profit`."""
+    rows = told.get("positions", ())
+    said = tuple(told.get("counts") or (len(rows), len(told.get("orders", ()))))
+    results = (row.get(name) or 0.0 for row in rows for name in ("profit", "swap"))
+    floating = told.get("floating", sum(results))
+    # Each position and the account are rounded to a cent once.
+    return said == counts and abs(floating - profit) < CENT * (counts[0] + 1.5)
 
 
 def _trade_elsewhere(broker: TellingBroker) -> None:

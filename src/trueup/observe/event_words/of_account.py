@@ -9,6 +9,7 @@ from typing import ClassVar
 from trueup.core.book import events
 from trueup.core.model import describe_order
 from trueup.observe.event_words.words import (
+    ACCOUNT,
     ERROR,
     INFO,
     WARNING,
@@ -20,8 +21,6 @@ from trueup.observe.event_words.words import (
     Words,
     level,
 )
-
-ACCOUNT = "Account"
 
 
 class OfPendingAdopted(Words[events.PendingAdopted]):
@@ -208,6 +207,54 @@ class OfLossAccepted(Words[events.LossAccepted]):
         return ""
 
     def tickets(self, event: events.LossAccepted) -> set[int]:
+        return set()
+
+
+class OfTakenOver(Words[events.StreamTakenOver]):
+    """The book of another stream entered this book."""
+
+    actions: Actions = frozenset({"TAKEN_OVER"})
+
+    def entry(self, event: events.StreamTakenOver) -> Entry:
+        return Entry("TAKEN_OVER", None, self.difference(event))
+
+    def lines(self, event: events.StreamTakenOver) -> Iterable[Line]:
+        text = f"[TAKEN_OVER] {self.difference(event)}"
+        return (Line(WARNING, "journal.taken_over", None, text),)
+
+    def step(self, event: events.StreamTakenOver, digits: int | None) -> Block:
+        what, then = f"take stream {event.stream!r} over", "its book goes on in this book"
+        return Block("+", 0, ACCOUNT, what, f"its end at position {event.position}", then)
+
+    def difference(self, event: events.StreamTakenOver) -> str:
+        positions = f"{event.positions} position{'s' * (event.positions != 1)}"
+        doubts = f"{event.in_doubt} order{'s' * (event.in_doubt != 1)} in doubt"
+        return f"Stream {event.stream!r} entered this book, with {positions} and {doubts}"
+
+    def tickets(self, event: events.StreamTakenOver) -> set[int]:
+        return set()
+
+
+class OfStreamClosed(Words[events.StreamClosed]):
+    """This stream ended in another."""
+
+    actions: Actions = frozenset({"TAKEN_OVER"})
+
+    def entry(self, event: events.StreamClosed) -> Entry:
+        return Entry("TAKEN_OVER", None, self.difference(event))
+
+    def lines(self, event: events.StreamClosed) -> Iterable[Line]:
+        text = f"[TAKEN_OVER] {self.difference(event)}"
+        return (Line(WARNING, "journal.stream_closed", None, text),)
+
+    def step(self, event: events.StreamClosed, digits: int | None) -> Block:
+        what, then = "close this stream", f"its book goes on in stream {event.by!r}"
+        return Block("-", 0, ACCOUNT, what, f"stream {event.by!r} took it over", then)
+
+    def difference(self, event: events.StreamClosed) -> str:
+        return f"This stream ended: its book goes on in stream {event.by!r}"
+
+    def tickets(self, event: events.StreamClosed) -> set[int]:
         return set()
 
 

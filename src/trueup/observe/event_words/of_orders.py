@@ -57,7 +57,7 @@ class OfCreated(_OwnStep[events.OrderCreated]):
         return _block(event, "record", wish, "the book knows the order")
 
     def tickets(self, event: events.OrderCreated) -> set[int]:
-        return {event.position, event.target}
+        return {event.position, event.position_by, event.target}
 
     def told(self, event: events.OrderCreated, about: str, before: OrderStatus | None) -> Story:
         wish = f"{event.order_id}: {_full_wish(event)}"
@@ -105,6 +105,18 @@ class OfInDoubt(_OwnStep[events.OrderInDoubt]):
 
     def told(self, event: events.OrderInDoubt, about: str, before: OrderStatus | None) -> Story:
         return "IN_DOUBT", None, f"{about}: {event.error}; may have been executed"
+
+
+class OfDelivered(_OwnStep[events.OutcomeDelivered]):
+    """The caller was given the outcome."""
+
+    actions: Actions = frozenset({"DELIVERED"})
+
+    def step(self, event: events.OutcomeDelivered, digits: int | None) -> Block:
+        return _block(event, "deliver", "its caller was answered", "the next one is a new order")
+
+    def told(self, event: events.OutcomeDelivered, about: str, before: OrderStatus | None) -> Story:
+        return "DELIVERED", None, f"{event.order_id}: its caller has been given the outcome"
 
 
 class OfApplied(OrderWords[events.OrderApplied]):
@@ -241,22 +253,46 @@ def _block(
 def wish_of(created: events.OrderCreated) -> str:
     """Return an order's parameters as text, such as BUY 0.02L EURUSD at the market."""
     entry = f"{created.side.action} {format_lots(created.volume)}L {created.symbol}"
+    position = f"foreign {created.position}" if created.foreign else created.position
     match created.kind:
         case OrderKind.CANCEL:
             return f"cancel pending order {created.target}"
+        case OrderKind.CLOSE_BY:
+            foreign = {row.identifier for row in created.foreign}
+            first, second = (
+                f"foreign {one}" if one in foreign else f"{one}"
+                for one in (created.position, created.position_by)
+            )
+            return f"close {format_lots(created.volume)}L {created.symbol} of {first} by {second}"
+        case OrderKind.MODIFY_ORDER:
+            prices = [format_price(created.price)]
+            prices += [f"then limit {format_price(created.stoplimit)}"] if created.stoplimit else []
+            prices += [f"SL {level(created.sl)}", f"TP {level(created.tp)}"]
+            return f"set {', '.join(prices)} of pending order {created.target}{_until(created)}"
         case OrderKind.MODIFY:
             levels = f"SL {level(created.sl)}, TP {level(created.tp)}"
-            return f"set {levels} of {created.position}"
+            return f"set {levels} of {position}"
         # A market order without a position opens one, and then the plain words do.
         case OrderKind.MARKET:
-            return f"{entry} closing {created.position}" if created.position else entry
+            return f"{entry} closing {position}" if created.position else entry
+    if created.kind is OrderKind.STOP_LIMIT:
+        limit = format_price(created.stoplimit)
+        return f"{entry} stop {format_price(created.price)}, then limit {limit}"
     return f"{entry} {created.kind.value} {format_price(created.price)}"
+
+
+def _until(created: events.OrderCreated) -> str:
+    """Return when a pending order is to end, by the trade server's clock, as text."""
+    terms = created.terms
+    if terms.time is None:
+        return ""
+    return f", until {terms.time}" + (f" {terms.expiration}" if terms.expiration else "")
 
 
 def _full_wish(created: events.OrderCreated) -> str:
     said = [wish_of(created)]
     # The words of a modification already have both stops.
-    if created.kind is not OrderKind.MODIFY:
+    if created.kind not in (OrderKind.MODIFY, OrderKind.MODIFY_ORDER):
         stops = (("SL", created.sl), ("TP", created.tp))
         said += [f"{name} {format_price(level)}" for name, level in stops if level]
     # The price of a pending order is already in its words; that of a market order is the market as
@@ -267,5 +303,7 @@ def _full_wish(created: events.OrderCreated) -> str:
         said.append(f"magic {created.magic}")
     if created.key:
         said.append(f"key {created.key!r}")
+    if created.by:
+        said.append(f"asked for by {created.by}")
     wish = ", ".join(said)
     return f"{wish}. Why: {created.why}" if created.why else wish

@@ -10,7 +10,15 @@ from __future__ import annotations
 from typing import Any, assert_never
 
 from trueup.core.book import events
-from trueup.observe.event_words import of_account, of_orders, of_positions
+from trueup.observe.event_words import (
+    of_account,
+    of_assistants,
+    of_limits,
+    of_orders,
+    of_persons,
+    of_positions,
+    of_watch,
+)
 from trueup.observe.event_words.words import Words
 
 
@@ -33,6 +41,8 @@ def _words_of(event: events.AnyEvent) -> Words[Any]:
             return of_orders.OfCanceled()
         case events.OrderSettled():
             return of_orders.OfSettled()
+        case events.OutcomeDelivered():
+            return of_orders.OfDelivered()
         # Corrections of positions by a sync.
         case events.PositionAdopted():
             return of_positions.OfAdopted()
@@ -63,6 +73,38 @@ def _words_of(event: events.AnyEvent) -> Words[Any]:
             return of_account.OfLoss()
         case events.LossAccepted():
             return of_account.OfLossAccepted()
+        case events.StreamTakenOver():
+            return of_account.OfTakenOver()
+        case events.StreamClosed():
+            return of_account.OfStreamClosed()
+        case events.FiguresNoted():
+            return of_limits.OfFigures()
+        case events.LimitReached():
+            return of_limits.OfReached()
+        case events.LimitEnded():
+            return of_limits.OfEnded()
+        case events.TradingPaused():
+            return of_persons.OfPaused()
+        case events.TradingResumed():
+            return of_persons.OfResumed()
+        case events.SyncAsked():
+            return of_persons.OfSyncAsked()
+        case events.BotStopped():
+            return of_persons.OfStopped()
+        # What assistants ask for.
+        case events.ProposalMade():
+            return of_assistants.OfProposal()
+        case events.ProposalEnded():
+            return of_assistants.OfProposalEnd()
+        case events.WishRefused():
+            return of_assistants.OfRefusal()
+        # What a watch beside another bot notes.
+        case events.WatchBegan():
+            return of_watch.OfBegan()
+        case events.BrokerSeen():
+            return of_watch.OfSeen()
+        case events.ReadingsLost():
+            return of_watch.OfLost()
         case _:
             assert_never(event)
 

@@ -26,10 +26,18 @@ AuditAction = Literal[
     "BOUND",
     "COMPARED",
     "LOST",
+    "TAKEN_OVER",
+    "LIMIT",
+    "PERSON",
+    "PROPOSAL",
+    "REFUSED",
+    "WATCH",
 ]
 """The kinds of audit entries. The first three are those of the guide."""
 
-OrderAction = Literal["INTENT", "SENT", "FILLED", "APPLIED", "REJECTED", "IN_DOUBT", "SETTLED"]
+OrderAction = Literal[
+    "INTENT", "SENT", "FILLED", "APPLIED", "REJECTED", "IN_DOUBT", "SETTLED", "DELIVERED"
+]
 """The kinds of entries about an order's own steps."""
 
 Actions = frozenset[AuditAction | OrderAction]
@@ -44,6 +52,9 @@ ACTIONS: tuple[AuditAction | OrderAction, ...] = tuple(
 """All kinds of entries, in the order of the lists for people."""
 
 WARNING, INFO, ERROR = logging.WARNING, logging.INFO, logging.ERROR
+
+ACCOUNT = "Account"
+"""The place of a plan's step that is about the account rather than a symbol."""
 
 
 class Entry(NamedTuple):

@@ -9,7 +9,7 @@ from trueup import errors
 from trueup.core.book import events
 from trueup.core.book.events import OrderKind
 from trueup.core.book.lifecycle import OrderStatus
-from trueup.core.book.order import Order
+from trueup.core.book.order import PENDING_TYPES, Order
 from trueup.core.book.outcome import OrderOutcome, Refused, Unknown
 from trueup.core.conversions import number_or_text, whole_number
 from trueup.core.quantity import format_lots, format_price
@@ -134,7 +134,12 @@ def repeats(order: Order, event: events.OrderEvent) -> bool:
     # A fill with another ticket is another execution, not a repetition.
     same_ticket = not isinstance(event, events.OrderFilled) or event.ticket == order.ticket
     if known.get(order.status) is type(event) and same_ticket:
-        log.info("[FILL] %s is %s already: ignored", order.order_id, order.status.value)
+        log.info(
+            "[FILL] %s is %s already: ignored",
+            order.order_id,
+            order.status.value,
+            extra={"event": "order.repeated", "order_id": order.order_id},
+        )
         return True
     # The first answer stays: a later contradiction must not undo a recorded outcome.
     log.error(
@@ -142,12 +147,15 @@ def repeats(order: Order, event: events.OrderEvent) -> bool:
         order.order_id,
         order.status.value,
         type(event).__name__,
+        extra={"event": "order.contradicted", "order_id": order.order_id},
     )
     return False
 
 
 def log_fill(order: Order, event: events.OrderEvent) -> None:
     """Log an answer that was recorded."""
+    status = order.status.value.lower()
+    facts = {"event": f"order.{status}", "order_id": order.order_id, "ticket": order.ticket}
     if isinstance(event, events.OrderFilled):
         log.info(
             "[FILL] CONFIRMED %s: Ticket=%s, Price=%s, Volume=%s",
@@ -155,33 +163,72 @@ def log_fill(order: Order, event: events.OrderEvent) -> None:
             event.ticket,
             format_price(event.price),
             format_lots(event.volume),
+            extra={**facts, "price": event.price, "volume": event.volume, "symbol": order.symbol},
         )
     # Orders that fill nothing now: a pending order was placed, or something was changed or
     # cancelled.
     elif isinstance(event, events.OrderApplied):
-        log.info("[FILL] %s %s: %s", *_applied(order), _wanted(order))
+        facts = {**facts, "event": f"order.{_applied(order)[0].lower()}"}
+        log.info("[FILL] %s %s: %s", *_applied(order), order_words(order), extra=facts)
     else:
         why = order.error or "no reason given"
-        log.warning("[FILL] %s: %s - %s", order.status.value, order.order_id, why)
+        log.warning("[FILL] %s: %s - %s", order.status.value, order.order_id, why, extra=facts)
 
 
 def _applied(order: Order) -> tuple[str, str]:
     """Return the gateway's status word and the name of an order that filled nothing."""
-    if order.kind in (OrderKind.LIMIT, OrderKind.STOP):
+    if order.kind in PENDING_TYPES:
         return "PLACED", f"{order.order_id}, ticket {order.ticket}"
     return "DONE", order.order_id
 
 
 def log_created(order: Order) -> None:
     """Log an order that is recorded and about to be sent."""
-    log.info("[ORDER] Created %s: %s", order.order_id, _wanted(order))
+    log.info(
+        "[ORDER] Created %s: %s",
+        order.order_id,
+        order_words(order),
+        extra={
+            "event": "order.created",
+            "order_id": order.order_id,
+            "symbol": order.symbol,
+            "side": order.action,
+            "volume": order.volume,
+            "price": order.entry_price,
+            "magic": order.magic,
+            "key": order.key or None,
+            "position": order.position or order.target or None,
+        },
+    )
 
 
-def _wanted(order: Order) -> str:
+def log_sending(order: Order) -> None:
+    """Log that an order leaves for the gateway; only a log in JSON has this line."""
+    facts = {"event": "order.sending", "order_id": order.order_id}
+    log.debug("[ORDER] Sending %s", order.order_id, extra=facts)
+
+
+def order_words(order: Order) -> str:
+    """Return an order as a part of a sentence, such as BUY 0.02L @ market."""
     if order.kind is OrderKind.CANCEL:
         return f"cancel pending order {order.target}"
+    if order.kind is OrderKind.CLOSE_BY:
+        foreign = f", of which {len(order.foreign)} foreign" if order.foreign else ""
+        lots = format_lots(order.volume)
+        return f"{lots}L of positions {order.position} and {order.position_by}{foreign}"
+    if order.kind is OrderKind.MODIFY_ORDER:
+        return (
+            f"pending order {order.target} to {format_price(order.entry_price)}, "
+            f"SL {format_price(order.sl)}, TP {format_price(order.tp)}"
+        )
     if order.kind is OrderKind.MODIFY:
         stops = f"SL {format_price(order.sl)}, TP {format_price(order.tp)}"
-        return f"{stops} for position {order.position}"
+        return f"{stops} for {_foreign(order)}position {order.position}"
     at = format_price(order.entry_price) if order.entry_price else "market"
-    return f"{order.action} {format_lots(order.volume)}L @ {at}"
+    at += f", then limit {format_price(order.stoplimit)}" if order.stoplimit else ""
+    closing = f", closing foreign position {order.position}" if order.is_foreign else ""
+    return f"{order.action} {format_lots(order.volume)}L @ {at}{closing}"
+
+
+def _foreign(order: Order) -> str:
+    return "foreign " if order.is_foreign else ""

@@ -6,6 +6,13 @@ from trueup.core.tokens import magic_with_token
 from trueup.runtime.bot.order_checks import check_magic
 
 
+class OrderNumbers:
+    """Counts the order ids of a run."""
+
+    def __init__(self) -> None:
+        self.made: int = 0
+
+
 class Identity:
     """Identifies one book to the broker, to the gateway and to other books.
 
@@ -32,19 +39,30 @@ class Identity:
         self.magic_token = magic_token
         self.stream: str = str(stream or symbol)
         self.run = run
-        self.order_count: int = 0
+        # The magic number is needed because books in separate journals often have the same stream:
+        # the default, the symbol.
+        self.book_name: str = f"{self.stream}, magic {self.magic}" if self.magic else self.stream
+        """The name of the book at the gateway: its stream, and the magic number if there is one."""
+        self._numbers = OrderNumbers()
+
+    def of_part(self, symbol: str, magic: int) -> Identity:
+        """Return the identity of a part of the book: with this symbol and magic number.
+
+        The part has the stream, the name at the gateway and the order ids of the book.
+        """
+        part = Identity(
+            symbol, magic, magic_token=self.magic_token, stream=self.stream, run=self.run
+        )
+        part.book_name, part._numbers = self.book_name, self._numbers
+        return part
 
     @property
-    def book_name(self) -> str:
-        """The name of the book at the gateway: its stream, with the magic number if there is one.
-
-        The magic number is needed because books in separate journals often have the same stream:
-        the default, the symbol.
-        """
-        return f"{self.stream}, magic {self.magic}" if self.magic else self.stream
+    def order_count(self) -> int:
+        """The number of order ids that were made."""
+        return self._numbers.made
 
     def next_order_id(self) -> str:
         """Return an order id that no other order of any run has."""
-        order_id = f"ORD_{self.order_count}_{self.run}"
-        self.order_count += 1
+        order_id = f"ORD_{self._numbers.made}_{self.run}"
+        self._numbers.made += 1
         return order_id

@@ -8,7 +8,7 @@ replayed from the start.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from trueup.core.book import events
@@ -29,6 +29,7 @@ log: Logger = logger("trueup.journal")
 EVENTS_PER_CHECKPOINT = 10_000
 # Characters of the first event's hash: enough that two journals never share them by chance.
 ID_CHARS = 16
+WORKS_AGAIN = "[JOURNAL] The journal takes events again, so orders can be sent again"
 # No checkpoint after these events: it would delay the sending of an order.
 UNDER_WAY = (events.OrderCreated, events.SendStarted)
 
@@ -66,12 +67,16 @@ class KeptBook:
         self.journal = journal
         self.book: Book = Book()
         self.trouble: str = ""
+        """Why the journal takes no events now, or empty; `remedy` is what a person can do."""
+        self.remedy: str = ""
         self.is_fenced_out: bool = False
         self.on_found: Callable[[Sequence[events.Event]], None] = _ignore_found
         """Called with events that were in the journal before the book had applied them.
 
         Such events come from an append that seemed to fail, or whose caller was interrupted.
         """
+        self.watchers: list[Callable[[Sequence[events.Event]], None]] = []
+        """Called with the events that the book has just applied, within the turn."""
         self.clock = clock
         self.times: Times = Times(clock)
         self.turn: Turn = Turn()
@@ -159,20 +164,25 @@ class KeptBook:
         """
         self.follow()
         if self.journal is None or not self.trouble:
+            # Read while the journal works: an order that leaves without it needs the name.
+            with suppress(JournalError):
+                _ = self.journal_id
             return
-        trouble = self.trouble
+        trouble, remedy = self.trouble, self.remedy
         try:
             with self.turn:
-                self._append(self.journal, ())
+                self._try(self.journal, ())
                 # An append without events succeeds even on a full disk, so write a checkpoint.
                 if self.book.version:
                     self.journal.checkpoint(self.book.version, self.book.state())
                     self._saved_at = self.book.version
+                self.trouble = self.remedy = ""
+            log.warning(WORKS_AGAIN)
         except JournalAhead:
             raise
         except JournalError as error:
             # Keep the first trouble: it is the cause that a person has to remove.
-            self.trouble = self.trouble or trouble
+            self.trouble, self.remedy = trouble, remedy
             log.debug("[JOURNAL] %s", error)
 
     def _is_due(self) -> bool:
@@ -227,6 +237,8 @@ class KeptBook:
             for event in history:
                 self.book.apply(event)
         self._whole = True
+        for watcher in self.watchers:
+            watcher(history)
 
     def _refuse_behind(self, journal: Journal) -> None:
         """Refuse events that were decided by a book which is behind its journal."""
@@ -241,9 +253,23 @@ class KeptBook:
         )
 
     def _write(self, journal: Journal, history: Sequence[events.Event]) -> None:
-        """Append events; after a failure find out at once whether the events are in the journal."""
+        """Append events; the first failure in a row is logged with its remedy."""
+        was_well = not self.trouble
         try:
             self._append(journal, history)
+        except JournalAhead:
+            raise
+        except JournalError as error:
+            if was_well and self.trouble and not self.is_fenced_out:
+                _log_trouble(error)
+            raise
+        if not was_well:
+            log.warning(WORKS_AGAIN)
+
+    def _append(self, journal: Journal, history: Sequence[events.Event]) -> None:
+        """Append events; after a failure find out at once whether the events are in the journal."""
+        try:
+            self._try(journal, history)
         except JournalError as error:
             is_in_doubt = getattr(journal, "is_in_doubt", False)
             if isinstance(error, JournalConflict) or not is_in_doubt:
@@ -251,7 +277,7 @@ class KeptBook:
             if not self._was_written(journal, error):
                 raise
             log.warning("[JOURNAL] %s It was written all the same.", error)
-            self.trouble = ""
+        self.trouble = self.remedy = ""
 
     def _was_written(self, journal: Journal, failure: JournalError) -> bool:
         """Return whether an append that failed is in the journal after all."""
@@ -262,10 +288,13 @@ class KeptBook:
         except JournalError as error:
             self.is_fenced_out = isinstance(error, JournalConflict)
             words = f"{failure} It is not known whether it was written."
-            raise type(error)(words if not self.is_fenced_out else str(error)) from failure
+            if self.is_fenced_out:
+                words = str(error)
+            raise type(error)(words, remedy=error.remedy) from failure
         return False
 
-    def _append(self, journal: Journal, history: Sequence[events.Event]) -> None:
+    def _try(self, journal: Journal, history: Sequence[events.Event]) -> None:
+        """Append events, and note why the journal takes none."""
         self._crash(CrashPoint.INSIDE_PLAN)
         try:
             journal.append(history)
@@ -279,12 +308,20 @@ class KeptBook:
             self.trouble = str(error)
             raise
         except JournalError as error:
-            self.trouble = str(error)
             self.is_fenced_out = isinstance(error, JournalConflict)
+            self.trouble, self.remedy = str(error), error.remedy
             raise
-        self.trouble = ""
 
     def _follow(self, journal: Journal) -> None:
         found = list(journal.read(after=self.book.version))
         self._apply(found)
         self.on_found(found)
+
+
+def _log_trouble(error: JournalError) -> None:
+    """Log what happened, what is at risk, and what to do."""
+    log.error(
+        "[JOURNAL] %s Until the journal takes events again, the strategy can neither open nor "
+        "close: close what cannot wait by `trueup close TICKET`, or by hand in the terminal.",
+        error.with_remedy,
+    )

@@ -9,9 +9,15 @@ from typing import Any, Literal, TypedDict
 
 from trueup.core.book.book import Order
 from trueup.core.book.events import OrderKind
-from trueup.core.book.terms import FILLINGS, HIGHEST_DEVIATION, FillingWord, Terms
+from trueup.core.book.terms import (
+    FILLINGS,
+    HIGHEST_DEVIATION,
+    PLAIN_TERMS,
+    FillingWord,
+    Terms,
+)
 from trueup.core.conversions import number, whole_number
-from trueup.core.model import Side, SymbolSpec
+from trueup.core.model import Position, Side, SymbolSpec
 from trueup.core.quantity import format_lots, from_units, is_price, is_volume, same, to_units
 from trueup.errors import Refused
 
@@ -25,26 +31,33 @@ SideWord = Side | Literal["buy", "sell", "BUY", "SELL", 1, -1]
 """The values that a caller may give for a side; text in any case."""
 
 
+Expiry = Literal["gtc", "day"] | dt.date | dt.datetime | int
+"""The values that a caller may give for the end of a pending order; see `Wish`."""
+
+
 class Wish(TypedDict, total=False):
     """The parameters of an order beside its side and volume.
 
     `symbol` is one of the policy's symbols, by default the book's. `limit` or `stop` is the price
-    of a pending order; without either the order is a market order. `sl` and `tp` are prices, 0 for
+    of a pending order; without either the order is a market order. With `stoplimit`, an order that
+    reaches its `stop` becomes a limit order at that price. `sl` and `tp` are prices, 0 for
     none. `magic` is the strategy's number, by default the book's. `key` is the caller's own name
     for the wish: the same key with the same wish returns the first intent and sends nothing, also
     after a restart. `why` is free text, kept with the order. `comment` is the strategy's own
     comment, kept in the journal only: the comment at the broker is a token that identifies the
-    order. `price` is the market price that the caller saw, for gateways that require a price.
+    order. `price` is the market price that the caller saw, for gateways that require a price. `who`
+    names the person or the assistant who asks for the order, empty for the strategy.
 
     `deviation` is how far the price may move before the order is refused, in points. `filling` is
     FOK, IOC, RETURN or BOC; by default a mode that the symbol allows. `expires` is the end of a
-    pending order: "day" for the end of the trade server's day, a datetime with a time zone, or
-    seconds of the trade server's clock since 1970; by default the order stands until it is
-    cancelled.
+    pending order: "gtc" for an order that stands until it is cancelled, "day" for the end of the
+    trade server's day, a date for the end of that day there, a datetime with a time zone, or
+    seconds of the trade server's clock since 1970; by default as "gtc".
     """
 
     limit: float
     stop: float
+    stoplimit: float
     sl: float
     tp: float
     magic: int
@@ -55,13 +68,36 @@ class Wish(TypedDict, total=False):
     symbol: str
     deviation: int
     filling: FillingWord
-    expires: Literal["day"] | dt.datetime | int
+    expires: Expiry
+    who: str
+
+
+class CloseTerms(TypedDict, total=False):
+    """The terms of a close: `deviation`, `filling` and `comment` are as in `Wish`."""
+
+    deviation: int
+    filling: FillingWord
+    comment: str
+
+
+class OrderChanges(TypedDict, total=False):
+    """The changes of a pending order; what is not given stays.
+
+    `price` is its price, `stoplimit` the price of the limit order that a stop-limit order becomes,
+    `sl` and `tp` its stops (prices, 0 removes). `expires` is as in `Wish`.
+    """
+
+    price: float
+    stoplimit: float
+    sl: float
+    tp: float
+    expires: Expiry
 
 
 def must_repeat(known: Order, wish: Mapping[str, Any]) -> None:
     """Refuse a key that was used before for another wish."""
     for name, value in wish.items():
-        if name in ("wire_magic", "why", "comment"):
+        if name in ("wire_magic", "why", "comment", "by"):
             continue
         if name == "price" and known.kind is OrderKind.MARKET:
             continue  # the market price is not part of the wish
@@ -98,7 +134,7 @@ def ticket_of(named: object, kind: str, known: Iterable[int]) -> int:
     found = whole_number(ticket)
     if found is None or found <= 0:
         raise ValueError(
-            f"No {kind} {ticket!r:.40}: give a ticket, a whole number above 0, or something with a "
+            f"No {kind} {named!r:.40}: give a ticket, a whole number above 0, or something with a "
             f"`ticket`; the book has {tickets_listed(known)}."
         )
     return found
@@ -156,9 +192,77 @@ def check_terms(wish: Wish, *, is_pending: bool, time_offset_sec: int | None) ->
     # A market order is executed at once; an expiration would be dropped without notice.
     if not is_pending:
         raise ValueError("expires is only for a pending order: give limit or stop too.")
+    if expires == "gtc":
+        return Terms(deviation, filling, "GTC")
     if expires == "day":
         return Terms(deviation, filling, "DAY")
+    if isinstance(expires, dt.date) and not isinstance(expires, dt.datetime):
+        # Midnight of that date by the trade server's own clock, which needs no offset.
+        midnight = dt.datetime.combine(expires, dt.time(), dt.UTC)
+        return Terms(deviation, filling, "SPECIFIED_DAY", _server_sec(int(midnight.timestamp()), 0))
     return Terms(deviation, filling, "SPECIFIED", _server_sec(expires, time_offset_sec))
+
+
+def check_close_terms(terms: CloseTerms) -> Terms:
+    """Return the terms of a close; refuse terms that cannot be sent to the broker.
+
+    Raises:
+        TypeError: a close has no such term.
+        ValueError: a value is not valid.
+    """
+    unknown = sorted(terms.keys() - CloseTerms.__annotations__.keys())
+    if unknown:
+        raise TypeError(
+            f"A close has no {unknown[0]}: give {', '.join(CloseTerms.__annotations__)}."
+        )
+    wish: Wish = {}
+    if "deviation" in terms:
+        wish["deviation"] = terms["deviation"]
+    if "filling" in terms:
+        wish["filling"] = terms["filling"]
+    return check_terms(wish, is_pending=False, time_offset_sec=None) if wish else PLAIN_TERMS
+
+
+def check_pair(position: Position, other: Position, *, is_hedging: bool) -> None:
+    """Refuse two positions that no broker closes by each other (MQL5 reference, CLOSE_BY).
+
+    Raises:
+        ValueError: they are one, of one side, of two symbols, or on a netting account.
+    """
+    if not is_hedging:
+        raise ValueError("close_by is only for a hedging account: a netting account has no two.")
+    pair = f"Tickets {position.ticket} and {other.ticket} cannot be closed by each other"
+    if position.identifier == other.identifier:
+        raise ValueError(f"{pair}: they are one position.")
+    if position.symbol != other.symbol:
+        raise ValueError(f"{pair}: they are in {position.symbol} and {other.symbol}.")
+    if position.side is other.side:
+        raise ValueError(f"{pair}: both are {position.side.word}.")
+
+
+def check_changes(changes: OrderChanges) -> tuple[dict[str, float], Wish]:
+    """Return the new prices of a pending order, and its new end, if any.
+
+    Raises:
+        TypeError: a pending order has no such field.
+        ValueError: nothing is to be changed, or a value is not valid.
+    """
+    unknown = sorted(changes.keys() - OrderChanges.__annotations__.keys())
+    names = ", ".join(OrderChanges.__annotations__)
+    if unknown:
+        raise TypeError(f"A pending order has no {unknown[0]} to change: give {names}.")
+    levels: dict[str, float] = {}
+    # A pending order always has a price, so 0 would not remove but break it.
+    if "price" in changes:
+        levels["price"] = check_price(changes["price"])
+    given: dict[str, object] = {
+        name: value for name, value in changes.items() if name in ("stoplimit", "sl", "tp")
+    }
+    levels.update(zip(given, check_levels(**given), strict=True))
+    expires = changes.get("expires")
+    if not levels and expires is None:
+        raise ValueError(f"Nothing is to be changed: give {names}.")
+    return levels, {} if expires is None else {"expires": expires}
 
 
 def _server_sec(expires: object, time_offset_sec: int | None) -> int:
@@ -176,8 +280,8 @@ def _server_sec(expires: object, time_offset_sec: int | None) -> int:
     found = None if isinstance(expires, str | float) else whole_number(expires)
     if found is None or not 0 < found < LATEST_SEC:
         raise ValueError(
-            f"expires={expires!r:.60} is not valid: give 'day', a datetime with a time zone, or "
-            "seconds of the trade server's clock since 1970."
+            f"expires={expires!r:.60} is not valid: give 'gtc', 'day', a date, a datetime with a "
+            "time zone, or seconds of the trade server's clock since 1970."
         )
     return found
 

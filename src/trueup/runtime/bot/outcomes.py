@@ -22,7 +22,7 @@ from trueup.core.book.outcome import (
 )
 from trueup.errors import NotEncodable
 from trueup.journal import JournalAhead
-from trueup.logs import Logger, logger
+from trueup.logs import Logger, about_order, logger
 from trueup.runtime.bot.answers import log_fill, repeats
 from trueup.runtime.bot.kept_book import KeptBook
 
@@ -39,6 +39,11 @@ def record_outcome(kept: KeptBook, order: Order, outcome: OrderOutcome, now_ns: 
     Raises:
         JournalError: the outcome could not be journalled; the book is unchanged.
     """
+    with about_order(order.order_id):
+        return _recorded(kept, order, outcome, now_ns)
+
+
+def _recorded(kept: KeptBook, order: Order, outcome: OrderOutcome, now_ns: int) -> bool:
     event = order_event(order, outcome, now_ns)
     # The order has its outcome already. A repeated answer is harmless, a contradiction is logged.
     if not may_advance(order.status, type(event)):
@@ -65,11 +70,27 @@ class OwedOutcomes:
     def __init__(self, kept: KeptBook) -> None:
         self._kept = kept
         self._owed: dict[str, OrderOutcome] = {}
+        # The intents of orders that left while the journal took nothing, by order id.
+        self._unjournalled: dict[str, tuple[events.OrderCreated, events.SendStarted]] = {}
         self._unreturned: Order | None = None
 
     def note(self, order_id: str, outcome: OrderOutcome) -> None:
         """Note the currently known outcome of an order."""
         self._owed[order_id] = outcome
+
+    def leaves_unjournalled(
+        self, created: events.OrderCreated, started: events.SendStarted
+    ) -> None:
+        """Note that an order is about to be sent which the journal could not take."""
+        self._unjournalled[created.order_id] = created, started
+        self.note(created.order_id, UNANSWERED)
+
+    def unjournalled(self, identifier: int) -> str:
+        """Return the id of an order about a position that the journal lacks, or ''."""
+        for order_id, (created, _) in self._unjournalled.items():
+            if created.position == identifier:
+                return order_id
+        return ""
 
     def leaves(self, order: Order) -> None:
         """Note that an order is about to be sent and must be returned to its caller."""
@@ -122,14 +143,18 @@ class OwedOutcomes:
                 # again from there.
                 order = self._take(order_id, outcome)
             del self._owed[order_id]
-            # The caller need not hear of an order that never left.
-            if outcome is not UNSENT and order is not None:
+            was_told = self._unjournalled.pop(order_id, None) is not None
+            # The caller need not hear of an order that never left, or whose outcome it was told.
+            if outcome is not UNSENT and order is not None and not was_told:
                 left.append(order)
         return left
 
     def _take(self, order_id: str, outcome: OrderOutcome) -> Order | None:
         # This may load the book again, with new order objects, so get the order afterwards.
         self._kept.follow()
+        intent = self._unjournalled.get(order_id)
+        if intent is not None and order_id not in self._kept.book.orders:
+            self._kept.commit(intent)
         order = self._kept.book.orders.get(order_id)
         if order is None:
             log.error("[FILL] Unknown order: %r", order_id)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal, NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict, TypeVar
 
 from trueup.core.book.book import Holding, Order
 from trueup.core.model import Position as BrokerPosition
 from trueup.core.quantity import add_lots
+
+Number = TypeVar("Number", int, float)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +21,8 @@ class Position:
     `net_volume` is lots, negative when short. `avg_entry_price` and `current_price` are prices.
     `unrealized_pnl` is money of the account. `current_price` and `unrealized_pnl` are as of the
     last sync with prices: any sync that was waited for, and otherwise one sync every 15 seconds.
+    `sl` and `tp` are the prices of the stops, 0 for none; `ticket` and `magic` are the broker's
+    numbers. Where several tickets differ, such a field is 0.
     """
 
     symbol: str
@@ -27,6 +31,10 @@ class Position:
     current_price: float
     unrealized_pnl: float
     orders: list[Order] = dataclasses.field(default_factory=list)
+    ticket: int = 0
+    magic: int = 0
+    sl: float = 0.0
+    tp: float = 0.0
 
 
 Direction = Literal["LONG", "SHORT", "HEDGED"]
@@ -83,7 +91,16 @@ def view(symbol: str, holdings: Sequence[Holding], orders: Mapping[str, Order]) 
         current_price=quoted[-1].price_current or quoted[-1].price_open,
         unrealized_pnl=math.fsum(row.profit for row in quoted),
         orders=[orders[name] for holding in holdings for name in holding.order_ids],
+        ticket=_common([holding.position.ticket for holding in holdings]),
+        magic=_common([holding.position.magic for holding in holdings]),
+        sl=_common([holding.position.sl for holding in holdings]),
+        tp=_common([holding.position.tp for holding in holdings]),
     )
+
+
+def _common(values: Sequence[Number]) -> Number:
+    """Return the value that all have; 0 if they differ."""
+    return values[0] if all(value == values[0] for value in values) else type(values[0])(0)
 
 
 def direction(net_volume: float) -> Direction:

@@ -55,6 +55,12 @@ def state_folder() -> Path:
     return folder
 
 
+def short_path(path: Path) -> Path:
+    """Return a path relative to the current folder if possible, for printing."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
 class StateFile(Generic[State]):
     """A state file: its name in the state folder, and the type of its content."""
 
@@ -74,10 +80,24 @@ class StateFile(Generic[State]):
             OSError: the state folder cannot be written.
         """
         make_private_folder(self.path.parent)
+        _replace(self._draft(state), self.path)
+
+    def refresh(self, state: State) -> None:
+        """Write this process's state again, unless another program has the file open just now.
+
+        Raises:
+            OSError: the state folder cannot be written.
+        """
+        draft = self._draft(state)
+        # Only Windows refuses; the loop of a bot must not wait, and the next time is soon.
+        with contextlib.suppress(PermissionError):
+            draft.replace(self.path)
+
+    def _draft(self, state: State) -> Path:
         draft = self.path.with_name(f"{self.name}.{state.pid}")
         make_private(draft)
         draft.write_bytes(msgspec.json.format(msgspec.json.encode(state)) + b"\n")
-        _replace(draft, self.path)
+        return draft
 
     def read(self) -> State | None:
         """Return the content, or None if the file is missing or unreadable."""

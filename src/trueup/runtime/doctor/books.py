@@ -16,6 +16,8 @@ CHECKS = ("symbols", "neighbours")
 NO_SNAPSHOT = "this gateway does not tell it (no SNAPSHOT)"
 NO_READING = "no reading"
 NO_SYMBOL_GIVEN = "no bot names a symbol: give --symbol"
+NO_PRICE = "a bot of this symbol gets no price and opens nothing"
+SHARED = "each may close what the other has opened, and both count its result"
 NAME_IT = "give the bot a symbol as the broker spells it (`--symbol`, PortfolioManager's `symbol`)"
 
 
@@ -66,7 +68,9 @@ class BooksCheck:
         wanted = [missing[symbol] for symbol in named if symbol in missing]
         if wanted:
             found = "; ".join(_sentence_for(unknown, evidence.neighbours) for unknown in wanted)
-            return sick("symbols", found, NAME_IT, unknown=[unknown.symbol for unknown in wanted])
+            return sick(
+                "symbols", found, NO_PRICE, NAME_IT, unknown=[unknown.symbol for unknown in wanted]
+            )
         known = {spec.symbol for part in answers for spec in part.specs}
         unknown_yet = [symbol for symbol in named if symbol not in known]
         if unknown_yet:
@@ -91,6 +95,6 @@ def _neighbours(books: Sequence[Neighbour]) -> DoctorRow:
         shared = overlap(book.scope, other.scope) if book.is_beside(other) else ""
         if shared:
             both = f"{book.scope.name} and {other.scope.name}"
-            return warn("neighbours", f"{both} count the same positions: {shared}", REMEDY)
+            return warn("neighbours", f"{both} count the same positions: {shared}", SHARED, REMEDY)
     count = "1 book asks" if len(books) == 1 else f"{len(books) or 'no'} books ask"
     return ok("neighbours", f"{count} this gateway; no two count the same positions")

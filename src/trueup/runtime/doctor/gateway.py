@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from trueup.core.account.trust import Bound, Unknown, judge
-from trueup.core.model import Snapshot, TerminalState, describe_mode
-from trueup.core.quantity import format_money
+from trueup.core.account.trust import Bound, Reason, Unknown, judge
+from trueup.core.model import Evidence, Snapshot, TerminalState
 from trueup.core.scope import Scope
 from trueup.errors import NotSent, OutcomeUnknown
 from trueup.gateway.client.link import Link
@@ -26,7 +25,8 @@ from trueup.protocol.snapshot import (
 from trueup.protocol.text import read_json
 from trueup.runtime.doctor.books import CHECKS as BOOKS
 from trueup.runtime.doctor.books import NO_SNAPSHOT, BooksCheck
-from trueup.runtime.doctor.line import Target
+from trueup.runtime.doctor.line import BLIND, Target
+from trueup.runtime.doctor.terminal import ALL_REFUSED, account_row, connected_row, trade_row
 from trueup.runtime.time.clock import Clock
 
 CHECKS = (
@@ -36,7 +36,9 @@ CHECKS = (
 SAMPLES = 50
 # A bot's clock dates the audit trail and tells the age of a reading; two seconds do no harm there.
 CLOCK_APART_SEC = 2.0
-SEE_TO_THE_ROW = "look at this row in the terminal: nothing is opened in its symbol meanwhile"
+SEE_TO_THE_ROW = "look at this row in the terminal, and ask the broker about it"
+# A gateway of ours gives these itself, and answers everything else.
+TOLD_BELOW = frozenset({Reason.NOT_CONNECTED, Reason.WRONG_ACCOUNT})
 
 
 # An empty name: the doctor asks about all books, and is not a book itself.
@@ -72,6 +74,8 @@ class GatewayVisit:
         self._capabilities: tuple[str, ...] = ()
         # The reply to HELLO, with the role of our key; an older gateway does not tell the role.
         self._hello: dict[str, Any] = {}
+        # Why the gateway has no list to send, if its connection works and its terminal does not.
+        self._refusal: Unknown | None = None
         self._reading: Snapshot | Unknown | None = None
         self._asked = 0
 
@@ -97,35 +101,49 @@ class GatewayVisit:
             return sick(
                 "answers",
                 f"no reply to GET_POSITIONS within {self._target.timeout_ms} ms",
+                BLIND,
                 "look at the gateway's log: it hangs, or its terminal does; or raise "
                 "GTW_TIMEOUT_MS",
             )
         reading = guide.decode_positions(raw)
-        # A gateway that answers with a failure: the terminal, not the connection, is the cause.
         if isinstance(reading, Unknown):
-            remedy = "look at the gateway's log, and whether the terminal is logged in"
-            return sick("answers", reading.sentence, remedy)
+            return self._no_list(reading)
         self._capabilities = reading.capabilities
         if reading.faults and not self._capabilities:
+            risk = "the bot corrects nothing, and opens no position"
             remedy = "`trueup conformance` says what is wrong with this gateway's replies"
-            return sick("answers", f"the list cannot be read: {reading.faults[0]}", remedy)
+            return sick("answers", f"the list cannot be read: {reading.faults[0]}", risk, remedy)
         count = len(reading.positions)
         return ok("answers", f"{count} open position{'s' * (count != 1)}", positions=count)
+
+    def _no_list(self, unknown: Unknown) -> DoctorRow:
+        """Return the row of a gateway that answers and has no list to send."""
+        if unknown.reason in TOLD_BELOW:
+            # The rows of the terminal and of the account have the finding.
+            self._refusal = unknown
+            self._hello = self._ask_fields({"action": "HELLO"})
+            self._capabilities = guide.capabilities_of(self._hello)
+            return ok("answers", "yes, without a list of positions: see below")
+        # A gateway that answers with a failure: the terminal, not the connection, is the cause.
+        remedy = "look at the gateway's log, and whether the terminal runs and is logged in"
+        return sick("answers", unknown.sentence, BLIND, remedy)
 
     def _protocol(self) -> DoctorRow:
         if not self._capabilities:
             return warn(
                 "protocol",
                 f"the guide's wire only: its readings carry no proof{self._hidden()}",
+                "an incomplete list looks like closed positions, so the bot checks with care",
                 "serve the terminal with `trueup gateway`",
             )
         # Different versions may read the same field differently, so they must not trade.
-        self._hello = hello = self._ask_fields({"action": "HELLO"})
+        self._hello = hello = self._hello or self._ask_fields({"action": "HELLO"})
         version, serves = hello.get("version"), ", ".join(self._capabilities)
         found = f"{hello.get('server', 'a gateway')}, protocol {version}; serves {serves}"
         if version != VERSION:
             remedy = f"install the same trueup on both machines; this one speaks {VERSION}"
-            return sick("protocol", found, remedy, ours=VERSION, theirs=version)
+            risk = "both may read the same field in another way, so the bot believes nothing"
+            return sick("protocol", found, risk, remedy, ours=VERSION, theirs=version)
         return ok("protocol", found, ours=VERSION, theirs=version)
 
     def _hidden(self) -> str:
@@ -169,7 +187,9 @@ class GatewayVisit:
             begin_ns = self._clock.waiting_ns()
             if self._ask(message) is None:
                 remedy = "look for lost packets between the machines, and at the gateway's log"
-                return sick("latency", f"{question} {len(took_ms) + 1} got no answer", remedy)
+                found = f"{question} {len(took_ms) + 1} got no answer"
+                risk = "an order whose answer is lost is in doubt until the broker shows it"
+                return sick("latency", found, risk, remedy)
             took_ms.append((self._clock.waiting_ns() - begin_ns) / 1e6)
         took_ms.sort()
         p50, p99 = took_ms[SAMPLES // 2], took_ms[SAMPLES * 99 // 100]
@@ -178,7 +198,8 @@ class GatewayVisit:
         # A small margin to the timeout means orders in doubt on a slow day.
         if p99 > self._target.timeout_ms / 2:
             remedy = f"raise GTW_TIMEOUT_MS, now {self._target.timeout_ms}, or shorten the way"
-            return warn("latency", found, remedy, **figures)
+            risk = "on a slow day answers come too late, and orders are in doubt"
+            return warn("latency", found, risk, remedy, **figures)
         return ok("latency", found, **figures)
 
     def _clocks(self) -> DoctorRow:
@@ -196,7 +217,8 @@ class GatewayVisit:
         found = f"the gateway's is {_apart(apart_sec, doubt_sec)}"
         if abs(apart_sec) - doubt_sec > CLOCK_APART_SEC:
             remedy = "synchronise both machines' clocks (NTP; on Windows `w32tm /resync`)"
-            return warn("clock", found, remedy, apart_sec=round(apart_sec, 3))
+            risk = "dates in the audit trail are wrong, and risk limits take another day's figures"
+            return warn("clock", found, risk, remedy, apart_sec=round(apart_sec, 3))
         return ok("clock", found, apart_sec=round(apart_sec, 3))
 
     def _believed(self) -> DoctorRow:
@@ -208,10 +230,14 @@ class GatewayVisit:
             reading if isinstance(reading, Unknown) else judge(_connected(reading), None, None)
         )
         if isinstance(verdict, Unknown):
+            if verdict.reason in TOLD_BELOW:
+                return not_asked("reading", "no list: see below")
             remedy = f"it ends with {verdict.until}; `trueup conformance` examines the gateway"
-            return sick("reading", verdict.sentence, remedy)
+            risk = "the bot corrects nothing and opens no position; closing stays allowed"
+            return sick("reading", verdict.sentence, risk, remedy)
         if verdict.snapshot.faults:
-            return sick("reading", f"in part: {verdict.snapshot.faults[0]}", SEE_TO_THE_ROW)
+            risk = "nothing is opened in its symbol"
+            return sick("reading", f"in part: {verdict.snapshot.faults[0]}", risk, SEE_TO_THE_ROW)
         return ok("reading", "list, counts, digest and account agree")
 
     def _snapshot(self, symbols: Sequence[str]) -> Snapshot | Unknown:
@@ -222,60 +248,33 @@ class GatewayVisit:
         return guide.read_positions(None) if raw is None else decode_snapshot(raw, self._asked)
 
     def _connected(self) -> DoctorRow:
-        return self._of_terminal("terminal connected", _connected_row)
+        if self._refusal is not None and self._refusal.reason is Reason.NOT_CONNECTED:
+            return connected_row(TerminalState(connected=False))
+        evidence = self._evidence()
+        if isinstance(evidence, str):
+            return not_asked("terminal connected", evidence)
+        return connected_row(evidence.terminal)
 
     def _trade_allowed(self) -> DoctorRow:
-        row = self._of_terminal("trade allowed", _trade_row)
-        if row.mark is Mark.OK and self._hello.get("role") == "read":
-            return warn(
-                "trade allowed",
-                "this key may read only: the gateway refuses its orders",
-                "to let this key trade, write `trade` instead of `read` in its line of the "
-                "gateway's allow file",
-            )
-        return row
+        evidence = self._evidence()
+        if isinstance(evidence, str):
+            return not_asked("trade allowed", evidence)
+        return trade_row(evidence.terminal, evidence.account, str(self._hello.get("role", "")))
 
-    def _of_terminal(self, check: str, row: Callable[[TerminalState], DoctorRow]) -> DoctorRow:
-        if not isinstance(self._reading, Snapshot) or self._reading.evidence is None:
-            return not_asked(check, NO_SNAPSHOT if self._reading is None else "no reading")
-        return row(self._reading.evidence.terminal)
+    def _evidence(self) -> Evidence | str:
+        """Return the evidence of the reading, or why there is none."""
+        if isinstance(self._reading, Snapshot) and self._reading.evidence is not None:
+            return self._reading.evidence
+        return NO_SNAPSHOT if self._reading is None else "no reading"
 
     def _account(self) -> DoctorRow:
-        if not isinstance(self._reading, Snapshot) or self._reading.evidence is None:
-            return not_asked("account", NO_SNAPSHOT if self._reading is None else "no reading")
-        evidence = self._reading.evidence
-        account, offset_sec = evidence.account, evidence.time_offset_sec
-        clock = "" if offset_sec is None else f", its clock is UTC{_offset(offset_sec)}"
-        balance = format_money(account.balance, account.currency_digits)
-        money = f"balance {balance} {account.currency}{clock}"
-        figures = {
-            "login": account.login,
-            "server": account.server,
-            "trade_mode": account.trade_mode,
-            "offset_sec": offset_sec,
-        }
-        name = f"{account.name} ({describe_mode(account.trade_mode)})"
-        # The setting first: a bot with this setting refuses any other account.
-        intended = self._intended
-        if intended is not None and intended != Bound(account.login, account.server):
-            return sick(
-                "account",
-                f"the terminal is logged in to {name}, and TRUEUP_ACCOUNT says {intended.name}",
-                f"log the terminal in to {intended.name}, or correct TRUEUP_ACCOUNT",
-                **figures,
-            )
-        if self._bound is None:
-            return ok("account", f"{name}, {money}; no book is bound yet", **figures)
-        if (account.login, account.server) != (self._bound.login, self._bound.server):
-            return sick(
-                "account",
-                f"the terminal is logged in to {account.name}, and the book is bound to "
-                f"{self._bound.name}",
-                f"log the terminal in to {self._bound.name}; or, to bind the book to the other "
-                "account from now on, `trueup rebind`",
-                **figures,
-            )
-        return ok("account", f"{name}, as the book is bound; {money}", **figures)
+        if self._refusal is not None and self._refusal.reason is Reason.WRONG_ACCOUNT:
+            remedy = "log the terminal in to the account that the gateway serves"
+            return sick("account", self._refusal.sentence, ALL_REFUSED, remedy)
+        evidence = self._evidence()
+        if isinstance(evidence, str):
+            return not_asked("account", evidence)
+        return account_row(evidence, self._bound, self._intended)
 
     def _ask(self, message: bytes) -> bytes | None:
         try:
@@ -309,27 +308,6 @@ def _connected(reading: Snapshot) -> Snapshot:
     return msgspec.structs.replace(reading, evidence=evidence)
 
 
-def _connected_row(terminal: TerminalState) -> DoctorRow:
-    if not terminal.connected:
-        return sick(
-            "terminal connected",
-            "the terminal has no link to its trade server",
-            "look at the terminal's journal: network, server, login",
-        )
-    ping = f", ping {terminal.ping_us / 1000:.0f} ms" if terminal.ping_us else ""
-    return ok("terminal connected", f"to its trade server{ping}, build {terminal.build}")
-
-
-def _trade_row(terminal: TerminalState) -> DoctorRow:
-    if terminal.trade_allowed:
-        return ok("trade allowed", "algorithmic trading is on in the terminal")
-    return sick(
-        "trade allowed",
-        "algorithmic trading is off in the terminal: every order is refused (10027)",
-        "press Algo Trading in the terminal's toolbar (Ctrl+E)",
-    )
-
-
 def _moment(text: object) -> dt.datetime | None:
     try:
         moment = dt.datetime.fromisoformat(text) if isinstance(text, str) else None
@@ -344,9 +322,3 @@ def _apart(apart_sec: float, doubt_sec: float) -> str:
         return f"ours, to {doubt_sec * 1000:.0f} ms"
     way = "ahead of" if apart_sec > 0 else "behind"
     return f"{abs(apart_sec):.3f} s {way} ours, give or take {doubt_sec:.3f} s"
-
-
-def _offset(offset_sec: int) -> str:
-    sign = "-" if offset_sec < 0 else "+"
-    hours, rest = divmod(abs(offset_sec), 3600)
-    return f"{sign}{hours:02d}:{rest // 60:02d}"

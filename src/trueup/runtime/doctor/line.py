@@ -11,13 +11,15 @@ from trueup.errors import NotSent, TrueupError
 from trueup.gateway.access.admission import is_loopback
 from trueup.gateway.access.keys import LinkKeys, link_keys
 from trueup.gateway.client.endpoints import bare, tcp
-from trueup.gateway.client.greeting import greet
+from trueup.gateway.client.greeting import NOTHING, greet
 from trueup.gateway.client.zmq_link import ZmqLink
 from trueup.observe.doctor_text import DoctorRow, Mark, not_asked, ok, sick, warn
 from trueup.protocol import guide
 from trueup.runtime.time.clock import Clock
 
 CHECKS = ("resolvable", "port open", "key accepted")
+BLIND = "the bot can neither open nor close; stops at the broker work"
+START = "start the gateway{} (`trueup gateway`; for the simulated terminal `trueup terminal`)"
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -67,8 +69,8 @@ class Line:
             found = socket.getaddrinfo(host, self._target.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             because = getattr(error, "strerror", None) or str(error)
-            remedy = f"correct GTW_HOST ({self._target.said_by}), or the name service"
-            return sick("resolvable", f"{host}: {because}", remedy)
+            remedy = f"correct the host of {self._target.said_by}, or the name service"
+            return sick("resolvable", f"{host}: {because}", BLIND, remedy)
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         return ok("resolvable", ", ".join(addresses), addresses=addresses)
 
@@ -78,27 +80,50 @@ class Line:
         try:
             self._greeting = greet(target.host, target.port, target.timeout_ms)
         except NotSent as error:
-            remedy = (
-                "start the gateway (`trueup gateway` on the terminal's machine, `trueup terminal` "
-                "for a simulated one), or let the firewall pass this port"
-            )
-            return sick("port open", str(error), remedy)
+            return sick("port open", str(error), BLIND, self._how_to_open(error))
         took_ms = (self._clock.waiting_ns() - begin_ns) / 1e6
         if not self._greeting.is_zeromq:
+            return self._not_a_gateway(self._greeting.heard)
+        return ok("port open", f"{target.url}, {self._greeting.heard}", took_ms=round(took_ms, 3))
+
+    def _how_to_open(self, error: NotSent) -> str:
+        """Return the remedy for a port that takes no connection."""
+        target = self._target
+        where = "" if is_loopback(target.host) else f" on {bare(target.host)}"
+        # A machine that refuses is there, and nothing listens; a firewall drops without an answer.
+        if isinstance(error.__cause__, ConnectionRefusedError):
+            return START.format(where)
+        return (
+            f"see that the machine runs and that its firewall lets port {target.port} pass; or "
+            f"{START.format(where)}"
+        )
+
+    def _not_a_gateway(self, heard: str) -> DoctorRow:
+        target = self._target
+        if heard == NOTHING:
             return sick(
                 "port open",
-                f"{target.url} is open, and what listens there is no ZeroMQ (it said "
-                f"{self._greeting.heard})",
-                "give the gateway's own port (GTW_PORT)",
+                f"{target.url} takes connections and says nothing: the gateway there hangs, or "
+                "another program has its port",
+                BLIND,
+                f"look which process listens on port {target.port}: end it, and start the gateway "
+                "again",
             )
-        return ok("port open", f"{target.url}, {self._greeting.heard}", took_ms=round(took_ms, 3))
+        return sick(
+            "port open",
+            f"{target.url} is open, and what listens there is no ZeroMQ (it said {heard})",
+            BLIND,
+            f"end the other program that has port {target.port}, or correct the port of "
+            f"{target.said_by}",
+        )
 
     def _show_key(self) -> DoctorRow:
         # Unreadable key files are an error even if the gateway needs no key: a bot would not start.
         try:
             keys = link_keys(self._target.server_key, self._target.key_file)
         except TrueupError as error:
-            return sick("key accepted", str(error), "correct GTW_SERVER_KEY and GTW_KEY_FILE")
+            remedy = "correct GTW_SERVER_KEY and GTW_KEY_FILE"
+            return sick("key accepted", str(error), BLIND, remedy)
         if self._greeting.is_encrypted:
             return self._try_key(keys)
         # A bot with keys cannot talk to a plain gateway, so this is an error, not a warning.
@@ -106,6 +131,7 @@ class Line:
             return sick(
                 "key accepted",
                 "keys are set, and the gateway speaks plain text only",
+                BLIND,
                 "start the gateway with keys, or unset GTW_SERVER_KEY and GTW_KEY_FILE",
             )
         self.link = ZmqLink(self._target.url)
@@ -113,7 +139,8 @@ class Line:
             return ok("key accepted", "not required: plain text, only on this machine")
         return warn(
             "key accepted",
-            "not required: plain text, and any client that reaches the port may trade",
+            "not required: plain text",
+            "any client that reaches the port may trade, and anybody in between reads along",
             "start the gateway with keys (`trueup keys new NAME`)",
         )
 
@@ -122,6 +149,7 @@ class Line:
             return sick(
                 "key accepted",
                 "the gateway requires a key",
+                BLIND,
                 "`trueup keys new NAME`, have its public key allowed at the gateway, then set "
                 "GTW_SERVER_KEY and GTW_KEY_FILE",
             )
@@ -134,6 +162,7 @@ class Line:
             return sick(
                 "key accepted",
                 str(error),
+                BLIND,
                 "have your public key allowed at the gateway, and GTW_SERVER_KEY be its own",
             )
         link.reset()

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypedDict
 
 from trueup.core.book import events
+from trueup.core.book.book import Book
 from trueup.logs import Logger, logger
 from trueup.observe.event_words.table import words_of
 from trueup.observe.event_words.words import AuditAction, Line
@@ -46,13 +47,18 @@ class AuditTrail:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def record(self, history: Sequence[events.Event]) -> None:
-        """Add an entry for each correction of a sync, and log the correction."""
+    def record(self, history: Sequence[events.Event], book: Book) -> None:
+        """Add an entry for each correction of a sync, and log the correction.
+
+        Args:
+            history: the events of the sync.
+            book: the book after these events, which knows the orders behind them.
+        """
         self.keep(history)
         if log.isEnabledFor(logging.WARNING):
             for event in history:
                 if not is_own_step(event):
-                    log_event(event)
+                    log_event(event, orders_behind(event, book))
 
     def keep(self, history: Sequence[events.Event]) -> None:
         """Add an entry for each correction, without a log line."""
@@ -105,17 +111,38 @@ def sentence(event: events.Event) -> str:
     return words.difference(event) if words.is_correction(event) else ""
 
 
-def log_event(event: events.Event) -> None:
-    """Write the guide's log lines of a correction."""
+def log_event(event: events.Event, order_ids: Sequence[str] = ()) -> None:
+    """Write the guide's log lines of a correction, with the orders of ours behind it."""
     for line in words_of(event).lines(event):
-        _say(line)
+        _say(line, order_ids)
 
 
-def _say(line: Line) -> None:
+def orders_behind(event: events.Event, book: Book) -> list[str]:
+    """Return the ids of our orders that an event is about: first that of the position or order.
+
+    The others are those of the counted deals, such as the order that closed the position.
+    """
+    order_id = getattr(event, "order_id", "")
+    if order_id:
+        return [order_id]
+    tickets = [*words_of(event).tickets(event)]
+    if isinstance(event, events.PositionClosed | events.DealsRecorded):
+        # The identifier is the ticket of the order that opened the position.
+        tickets = [event.position.identifier, *(deal.order for deal in event.booked), *tickets]
+    found = (book.orders_by_ticket.get(ticket) for ticket in tickets)
+    known = (order.order_id for order in found if order is not None and not order.is_stand_in)
+    return list(dict.fromkeys(known))
+
+
+def _say(line: Line, order_ids: Sequence[str]) -> None:
     if not log.isEnabledFor(line.level):
         return
     # The record is made here, since a logger spends a third of the cost on looking up its caller,
     # and the caller of these lines is always this function.
     record = logging.LogRecord(log.name, line.level, __file__, 0, line.text, None, None, "_say")
     record.event, record.ticket = line.event, line.ticket
+    if order_ids:
+        record.order_id = order_ids[0]
+    if len(order_ids) > 1:
+        record.order_ids = list(order_ids)
     log.handle(record)

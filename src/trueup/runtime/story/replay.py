@@ -10,25 +10,27 @@ from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import msgspec
+
 from trueup.core.book import events
 from trueup.core.book.book import Book
+from trueup.core.dates import iso
 from trueup.core.model import Position, describe_at, describe_order
 from trueup.journal import Record
+from trueup.journal.journal import Checkpoint
 from trueup.observe.audit_text import AuditRow
-from trueup.observe.replay_text import Scene, SceneRow, SceneSide
-from trueup.observe.status_text import DoubtRow
+from trueup.observe.replay_text import DoubtRow, Scene, SceneRow, SceneSide
 from trueup.runtime.story.story import AuditWriter
-from trueup.runtime.time.clock import iso
 
 READING, ANSWER = "reading", "answer"
 Answered = events.OrderFilled | events.OrderApplied
 
 
 class _Seen(NamedTuple):
-    """A position as last told by the broker, with the time (ns) and the source."""
+    """A position as last told by the broker; the time (ns) and the source, if they are known."""
 
     position: Position
-    at_ns: int
+    at_ns: int | None
     by: str
 
 
@@ -84,40 +86,110 @@ class _Newest:
         return [self._audit.row_of(record) for record in self._records]
 
 
+class Replay:
+    """Both books while a journal is folded, event after event.
+
+    `position` is the place of the last event, 0 before the first; `newest_ns` is its time, and
+    `latest_ns` the latest time of all events so far (ns of UTC), None before the first.
+    """
+
+    def __init__(self) -> None:
+        self._book, self._remote = Book(), _Remote()
+        self.position: int = 0
+        self.newest_ns: int | None = None
+        self.latest_ns: int | None = None
+
+    @classmethod
+    def from_checkpoint(cls, saved: Checkpoint, at_ns: int) -> Replay:
+        """Return the books of a checkpoint.
+
+        The broker's side of a position is what our book took over last, without its time.
+
+        Args:
+            saved: the checkpoint.
+            at_ns: the time of its last event (ns of UTC).
+        """
+        made = cls()
+        made._book = Book.restore(saved.state)
+        made.position, made.newest_ns, made.latest_ns = saved.position, at_ns, at_ns
+        for identifier, holding in made._book.holdings.items():
+            if identifier not in made._book.missing:
+                made._remote.positions[identifier] = _Seen(holding.position, None, "")
+        return made
+
+    @classmethod
+    def restore(cls, saved: bytes) -> Replay:
+        """Return the books that `state` returned."""
+        found = _decode(saved)
+        made = cls()
+        made._book = Book.restore(found.book)
+        made._remote.positions = {seen.position.identifier: seen for seen in found.remote}
+        made.position, made.newest_ns = found.position, found.newest_ns
+        made.latest_ns = found.latest_ns
+        return made
+
+    def state(self) -> bytes:
+        """Return both books as bytes."""
+        remote = list(self._remote.positions.values())
+        state = self._book.state()
+        kept = _Kept(state, remote, self.position, self.newest_ns, self.latest_ns)
+        return msgspec.json.encode(kept)
+
+    def apply(self, record: Record) -> None:
+        """Apply the next event."""
+        # The book first: whether a reply changed a position is read from the book.
+        self._book.apply(record.event)
+        self._remote.apply(record.event, self._book)
+        self.position, self.newest_ns = record.position, record.at_ns
+        self.latest_ns = max(record.at_ns, self.latest_ns or 0)
+
+    def scene(self, stream: str, at_ns: int, decisions: list[AuditRow]) -> Scene:
+        """Return both books as plain values, to be printed as text or as JSON."""
+        book, account = self._book, self._book.account
+        return Scene(
+            at=iso(at_ns),
+            stream=stream,
+            position=self.position,
+            last_event=None if self.newest_ns is None else iso(self.newest_ns),
+            account=book.bound.name if book.bound else None,
+            margin_mode=account.margin_mode.value if account else "",
+            realised=book.realised,
+            currency=account.currency if account else "",
+            currency_digits=account.currency_digits if account else None,
+            rows=_rows(book, self._remote),
+            pending=[f"{ticket} {describe_order(p.order)}" for ticket, p in book.pending.items()],
+            in_doubt=[
+                DoubtRow(o.order_id, o.action, o.volume, o.symbol, o.error or "", iso(o.doubt_ns))
+                for o in book.in_doubt.values()
+            ],
+            missing=[_missing(book, identifier, ns) for identifier, ns in book.missing.items()],
+            halts=[halt.because for halt in book.halts.values()],
+            decisions=decisions,
+        )
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    """The saved form of a `Replay`."""
+
+    book: bytes
+    remote: list[_Seen]
+    position: int
+    newest_ns: int | None
+    latest_ns: int | None
+
+
+_decode = msgspec.json.Decoder(_Kept).decode
+
+
 def replay(records: Iterable[Record], stream: str, at_ns: int, last: int) -> Scene:
     """Fold a journal up to and including a moment (ns of UTC), with entries for `last` events."""
-    book, remote, newest = Book(), _Remote(), _Newest(last)
-    position, newest_ns = 0, None
+    books, newest = Replay(), _Newest(last)
     for record in records:
         if record.at_ns > at_ns:
             break
-        # The book first: whether a reply changed a position is read from the book.
-        book.apply(record.event)
-        remote.apply(record.event, book)
+        books.apply(record)
         newest.take(record)
-        position, newest_ns = record.position, record.at_ns
-    account = book.account
-    # Plain values: the scene is printed as text or as JSON.
-    return Scene(
-        at=iso(at_ns),
-        stream=stream,
-        position=position,
-        last_event=None if newest_ns is None else iso(newest_ns),
-        account=book.bound.name if book.bound else None,
-        margin_mode=account.margin_mode.value if account else "",
-        realised=book.realised,
-        currency=account.currency if account else "",
-        currency_digits=account.currency_digits if account else None,
-        rows=_rows(book, remote),
-        pending=[f"{ticket} {describe_order(p.order)}" for ticket, p in book.pending.items()],
-        in_doubt=[
-            DoubtRow(o.order_id, o.action, o.volume, o.symbol, o.error or "", iso(o.doubt_ns))
-            for o in book.in_doubt.values()
-        ],
-        missing=[_missing(book, identifier, ns) for identifier, ns in book.missing.items()],
-        halts=[halt.because for halt in book.halts.values()],
-        decisions=newest.told(),
-    )
+    return books.scene(stream, at_ns, newest.told())
 
 
 def _rows(book: Book, remote: _Remote) -> list[SceneRow]:
@@ -127,7 +199,7 @@ def _rows(book: Book, remote: _Remote) -> list[SceneRow]:
         local = None if holding is None else holding.position
         shown = local or (seen.position if seen else None)
         if shown is not None:
-            told = (iso(seen.at_ns), seen.by) if seen else ("", "")
+            told = (iso(seen.at_ns), seen.by) if seen and seen.at_ns is not None else ("", "")
             sides = (_side(local), _side(seen.position if seen else None))
             rows.append(SceneRow(shown.ticket, shown.symbol, *sides, *told))
     return rows

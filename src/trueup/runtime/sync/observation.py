@@ -19,6 +19,7 @@ from trueup.core.look.inputs import Statement, SyncInputs
 from trueup.core.look.settle_window import SettleWindow
 from trueup.core.model import Position, Snapshot
 from trueup.core.policy import Policy
+from trueup.core.scope import EVERY_SYMBOL
 from trueup.core.sync.plan import Plan, is_settled, knows_account, plan
 from trueup.errors import JournalError
 from trueup.gateway.client.listing import Own
@@ -176,13 +177,15 @@ class BrokerObserver:
         self._judge.asked()
         return self._source.read()
 
-    def begin(self) -> None:
+    def begin(self, *, with_prices: bool = False) -> None:
         """Begin an observation; never waits.
 
-        An unchanged list comes without prices, so ask for prices after `PRICES_AGE_SEC`.
+        An unchanged list comes without prices, so ask for prices after `PRICES_AGE_SEC`, or with
+        `with_prices` in any case.
         """
         due_ns = (self._prices_ns or 0) + PRICES_AGE_SEC * 1_000_000_000
-        wants_prices = self._prices_ns is None or self._pm.clock.age_ns() >= due_ns
+        is_due = self._prices_ns is None or self._pm.clock.age_ns() >= due_ns
+        wants_prices = with_prices or is_due
         self._ask(msgspec.structs.replace(self._question, prices=wants_prices))
 
     def poll(self) -> Observation | None:
@@ -269,14 +272,30 @@ class BrokerObserver:
         self._judge.asked()
         self._count += 1
         own, book, scope = self._own(), self._recall.question(), self._scope.on_wire
-        if (question.own, question.book, question.scope) != (own, book, scope):
-            question = msgspec.structs.replace(question, own=own, book=book, scope=scope)
+        symbols = self._symbols()
+        now = (question.own, question.book, question.scope, question.symbols)
+        if now != (own, book, scope, symbols):
+            question = msgspec.structs.replace(
+                question, own=own, book=book, scope=scope, symbols=symbols
+            )
         at, version = moment(self._pm.clock), self._pm.book.version
         return Asked(at, version, question, self._count, follow_ups)
 
     def _has_slept_since(self, asked: Asked) -> bool:
         """Return whether the machine slept, or was paused, since a question was asked."""
         return asked.at.slept_ns(moment(self._pm.clock)) > SLEPT_NS
+
+    def _symbols(self) -> tuple[str, ...]:
+        """Return the symbols to ask about: those of the policy, or those of orders in doubt.
+
+        A policy of every symbol names none. Without a symbol and without a position, the gateway
+        has no quotation to tell the trade server's time from, and so no history of an order.
+        """
+        named = self.policy.named_symbols
+        if not self.policy.covers_all or not self._pm.book.in_doubt:
+            return named
+        doubtful = {order.symbol for order in self._pm.book.in_doubt.values()} - {EVERY_SYMBOL}
+        return tuple(sorted({*named, *doubtful}))
 
     def _own(self) -> Own:
         """Return the symbols to ask a gateway of the guide for when its list seems to be empty."""

@@ -13,6 +13,7 @@ from trueup.core.book.events import OrderCreated
 from trueup.core.gateway_record import BookAsked, SentOrder
 from trueup.core.look.inputs import Lost
 from trueup.core.model import Evidence
+from trueup.core.scope import EVERY_SYMBOL
 from trueup.core.sync.loss import known_marks
 from trueup.errors import JournalError
 from trueup.logs import Logger, logger
@@ -59,7 +60,7 @@ class Recall:
             return None
         sent, is_new = evidence.sent, not asked.journal
         orders = [order for order in sent.orders if order.order_id not in self._pm.book.orders]
-        if is_new:
+        if is_new and self._pm.symbol != EVERY_SYMBOL:
             # Orders in another symbol belong to another bot, whose stream has the same name.
             orders = [order for order in orders if order.symbol == self._pm.symbol]
         orders = self._not_written(orders)

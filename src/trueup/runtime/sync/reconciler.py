@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from trueup.core.account.health import health, restrictions
+from trueup.core.account.health import Restriction, health, restrictions
 from trueup.core.account.intended_account import IntendedAccount
 from trueup.core.account.trust import Bound, Reason, Unknown
 from trueup.core.book import events
@@ -20,17 +20,21 @@ from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.conversions import number, whole_number
 from trueup.core.doubt.manual import not_in_doubt
 from trueup.core.holds import Hold, HoldKind, age_of
+from trueup.core.limits.modes import mode_words
 from trueup.core.look.inputs import Statement
 from trueup.core.look.settle_window import LONGEST_MS, learn
-from trueup.core.model import Snapshot, describe_mode
+from trueup.core.model import Snapshot
 from trueup.core.policy import Policy
+from trueup.core.quantity import format_lots
 from trueup.core.realised.history_report import HistoryReport
-from trueup.core.scope import Scope
+from trueup.core.scope import EVERY_SYMBOL, Scope
 from trueup.core.sync.binding import bound_to
 from trueup.core.sync.plan import Plan
+from trueup.core.trade_modes import describe_mode
 from trueup.errors import BrokerUnknown, JournalError, PlanOutdated, Refused
-from trueup.logs import Logger, logger
+from trueup.logs import Logger, about_order, logger
 from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.bot.portfolio_view import PortfolioView
 from trueup.runtime.story.audit import AuditEntry, AuditTrail, sentence
 from trueup.runtime.sync.duty import DutyCycle
 from trueup.runtime.sync.history_watch import HistoryWatch
@@ -64,6 +68,9 @@ SOON = frozenset(
 class StateReconciler:
     """Keeps a `PortfolioManager` in agreement with the broker behind a gateway.
 
+    For a portfolio of an account (`Account.portfolio`), this is a handle of the account's one
+    reconciler; see `SharedReconciler`.
+
     Args:
         portfolio_manager: the book to keep.
         gateway: an `ExecutionGateway`, or any object with `get_positions()`.
@@ -81,6 +88,13 @@ class StateReconciler:
             or the book's own orders would not be ours under the policy.
     """
 
+    def __new__(
+        cls, portfolio_manager: PortfolioManager, *_: object, **__: object
+    ) -> StateReconciler:
+        """Make a reconciler, or a handle of the account's reconciler."""
+        is_part = isinstance(portfolio_manager, PortfolioView)
+        return object.__new__(SharedReconciler if is_part else cls)
+
     def __init__(
         self,
         portfolio_manager: PortfolioManager,
@@ -97,12 +111,7 @@ class StateReconciler:
             from trueup.settings import load_settings
 
             sync_interval_sec = load_settings().sync_interval_sec
-        interval_sec = number(sync_interval_sec)
-        if interval_sec is None or interval_sec < 0:
-            raise ValueError(
-                f"sync_interval_sec={sync_interval_sec!r:.40} is not valid: give a number of "
-                "seconds, 0 or above."
-            )
+        self.sync_interval: float = _interval(sync_interval_sec)
         self.portfolio: PortfolioManager = portfolio_manager
         pm = portfolio_manager
         self.intended: IntendedAccount = intended_account(account, real_money=real_money)
@@ -115,12 +124,11 @@ class StateReconciler:
         if pm.desk.gateway is None and callable(getattr(gateway, "send_order", None)):
             pm.desk.gateway = gateway
         pm.sight.reads(gateway)
-        # A whole number stays a whole number, so that the interval prints as it was given: 15.
-        is_whole = isinstance(sync_interval_sec, int)
-        self.sync_interval: float = sync_interval_sec if is_whole else interval_sec
         self.sync_count: int = 0
         self.logger: Logger = log
         self.last_sync_time: float | None = None
+        self.latest: SyncResult | None = None
+        """The result of the latest sync, whoever asked for the sync."""
         self.holds: tuple[Hold, ...] = ()
         self.remote: Snapshot | None = None
         self._clock = pm.clock
@@ -172,8 +180,13 @@ class StateReconciler:
         """Compare book and broker now, wait for the answer, and correct the book."""
         log.info("[SYNC] Starting full synchronization")
         result = self._finish(self._observe())
-        _log_summary(result)
+        self._log_summary(result)
         return result
+
+    @in_turn
+    def refresh(self) -> SyncResult:
+        """Do as `sync_positions` does, and log only what is new; for a caller that syncs often."""
+        return self._finish(self._observe())
 
     def sync_continuous(self) -> SyncResult | None:
         """Sync when the interval has passed or the gateway hints at a change; call this often.
@@ -192,7 +205,7 @@ class StateReconciler:
         if self._observer.is_under_way:
             return self._finish_observation()
         age_ns = self._clock.age_ns()
-        if age_ns < self._due_age_ns and not self._is_hinted(age_ns):
+        if age_ns < self.due_age_ns and not self._is_hinted(age_ns):
             return None
         if self._source.waits:
             return self.sync_positions()
@@ -238,7 +251,7 @@ class StateReconciler:
 
         Each entry has `timestamp` (UTC), `action`, `ticket`, `details`, `before` and `after`.
         Actions are the guide's RECOVERY, CLOSED and DRIFT_FIX, and MISSING, FOUND, EXPLAINED,
-        SETTLED, ORDER and BOUND. May be called from another thread.
+        SETTLED, ORDER, BOUND, LIMIT and PERSON. May be called from another thread.
         """
         return self._audit.entries()
 
@@ -257,7 +270,7 @@ class StateReconciler:
         `last_sync_time` is None before the first believed reading. `health` is one sentence.
         """
         book = self.portfolio.book
-        return {
+        status: ReconcilerStatus = {
             "sync_count": self.sync_count,
             "last_sync_time": self.last_sync_time,
             "next_sync_due": self.due_ns / 1e9,
@@ -270,14 +283,37 @@ class StateReconciler:
             "neighbours": list(self.neighbours),
             "settle_window_ms": self._observer.settling.window_ms,
         }
+        if self.portfolio.has_limits:
+            status["limits"] = list(map(_limit_sentence, self.portfolio.limits_reached))
+        paused = self.portfolio.paused
+        if paused is not None:
+            status["paused"] = mode_words(paused)
+        return status
+
+    @in_turn
+    def sync_soon(self) -> None:
+        """Let the next `sync_continuous` sync, whatever the interval."""
+        self._schedule.at_once(self._clock.age_ns())
+
+    @in_turn
+    def sync_within(self, seconds: float) -> None:
+        """Let the next sync be due after so many seconds at the latest."""
+        due_ns = self._clock.age_ns() + round(seconds * SECOND_NS)
+        self._schedule.due_ns = min(self._schedule.due_ns, due_ns)
+
+    @property
+    def is_syncing(self) -> bool:
+        """Whether `sync_continuous` waits for an answer."""
+        return self._observer.is_under_way
 
     @property
     def due_ns(self) -> int:
         """The date of the next sync of `sync_continuous`, unless a hint comes earlier (ns)."""
-        return self._date_of(self._due_age_ns)
+        return self._date_of(self.due_age_ns)
 
     @property
-    def _due_age_ns(self) -> int:
+    def due_age_ns(self) -> int:
+        """The time of the next sync as `due_ns`, by the clock for ages (ns)."""
         return max(self._schedule.due_ns, self._call_duty.rests_until_ns)
 
     @property
@@ -309,6 +345,11 @@ class StateReconciler:
         self._neighbours.found(scopes)
 
     @property
+    def is_current(self) -> bool:
+        """Whether the last reading was believed, and is younger than the interval."""
+        return self._unknown is None and self.portfolio.is_current(self.sync_interval)
+
+    @property
     def unknown(self) -> Unknown | None:
         """The reason why the last reading is not believed, or None."""
         return self._unknown
@@ -325,7 +366,21 @@ class StateReconciler:
         seen = self.portfolio.seen
         seen_ns = None if seen is None else seen.date_ns
         faults = () if self.remote is None else self.remote.faults
-        return health(self._unknown, self.holds, seen_ns, self.portfolio.counted_ns, faults)
+        now_ns = self.portfolio.counted_ns
+        sentence = health(self._unknown, self.holds, seen_ns, now_ns, faults, self._unjudged())
+        reached, paused = self.portfolio.limits_reached, self.portfolio.paused
+        told = [] if paused is None else [_sentence(mode_words(paused))]
+        return " ".join([sentence, *told, *map(_limit_sentence, reached[:1])])
+
+    def _unjudged(self) -> list[str]:
+        """Return a sentence for each order in doubt that no reading has judged yet."""
+        judged = {hold.order_id for hold in self.holds}
+        return [
+            f"Order in doubt: {order.action} {format_lots(order.volume)}L {order.symbol} ({key}), "
+            "the broker has not been asked about it yet"
+            for key, order in self.portfolio.book.in_doubt.items()
+            if key not in judged
+        ]
 
     @in_turn
     def plan(self) -> Plan:
@@ -432,7 +487,8 @@ class StateReconciler:
         if ticket and others:
             raise Refused(f"What was said of {others[0]} waits for the next sync: say this then.")
         who = who.strip() or "a person"
-        log.info("[TOLD] %s: %s says %s", order_id, who, ticket or "that it was never executed")
+        with about_order(order_id):
+            log.info("[TOLD] %s: %s says %s", order_id, who, ticket or "that it was never executed")
         self._observer.note_statement(order_id, Statement(who, self._clock.now_ns(), ticket))
         self._schedule.at_once(self._clock.age_ns())
 
@@ -479,7 +535,7 @@ class StateReconciler:
         # Entries wait for a reading of the new account, even if the commit fails.
         self.portfolio.sight.forget()
         self.portfolio.commit([*left, bound])
-        self._audit.record([*left, bound])
+        self._audit.record([*left, bound], self.portfolio.book)
         # The sequence numbers and the clock of the other account's readings mean nothing here.
         self._observer.forget()
         return self.sync_positions()
@@ -499,7 +555,7 @@ class StateReconciler:
         if observation is None:
             return None
         result = self._finish(observation)
-        _log_summary(result)
+        self._log_summary(result)
         return result
 
     def _finish(self, observation: Observation) -> SyncResult:
@@ -523,7 +579,8 @@ class StateReconciler:
         snapshot = observation.verdict.snapshot
         # Only after the commit: prices, audit trail and schedule must not be ahead of the journal.
         self.portfolio.mark(snapshot, observation.asked.at)
-        self._audit.record(observation.plan.events)
+        self.portfolio.desk.last_reading.see(snapshot, observation.asked.version)
+        self._audit.record(observation.plan.events, self.portfolio.book)
         self._learn(observation)
         self._observer.believed(observation)
         return self._believed(snapshot, observation.plan, observation.asked)
@@ -559,6 +616,7 @@ class StateReconciler:
         if snapshot.evidence is not None and snapshot.evidence.server_time_msc:
             self.portfolio.desk.see_server_clock(snapshot.evidence.server_time_msc)
             self._history.seen(snapshot.evidence)
+        self.portfolio.see_for_limits(snapshot, asked.version)
         self._log_holds(snapshot, found)
         self._neighbours.believed(snapshot.evidence)
         self.holds, self._shown, self._held_at = found.holds, (), asked.at
@@ -624,7 +682,24 @@ class StateReconciler:
         for hold in found.holds:
             level = logging.INFO if hold.kind is HoldKind.SETTLING else logging.WARNING
             if (hold.kind, hold.symbol, hold.identifier, hold.id) not in known:
-                log.log(level, "[HOLD] %s: %s (until %s)", hold.scope, hold.reason, hold.until)
+                with about_order(hold.order_id):
+                    log.log(level, "[HOLD] %s: %s (until %s)", hold.scope, hold.reason, hold.until)
+
+    def _log_summary(self, result: SyncResult) -> None:
+        if result.status in (SyncStatus.DEGRADED, SyncStatus.FAILED):
+            return
+        if self.portfolio.journal_trouble:
+            # Nothing agrees that cannot be recorded: the next order would be refused.
+            log.warning("[SYNC] The broker was read; the journal still takes nothing")
+        elif result.recovered or result.closed or result.drifts or result.errors or result.holds:
+            log.info(
+                "[SYNC] Reconciliation complete: +%d -%d ~%d drifts",
+                result.recovered,
+                result.closed,
+                len(result.drifts),
+            )
+        else:
+            log.info("[SYNC] State Reconciled: Local matches Remote (%.1fms)", result.sync_time_ms)
 
     def _log_unreadable(self, snapshot: Snapshot) -> None:
         """Log new unreadable rows, and each kind of unreadable optional field once."""
@@ -640,17 +715,153 @@ class StateReconciler:
 
     def _result(self, status: SyncStatus, asked: Asked, errors: list[str]) -> SyncResult:
         took_ns = self._clock.waiting_ns() - asked.at.waiting_ns
-        return SyncResult(
+        self.latest = SyncResult(
             status=status,
             errors=errors,
             timestamp=utc(self._clock.now_ns()),
             sync_time_ms=took_ns / 1e6,
         )
+        return self.latest
+
+
+class SharedReconciler(StateReconciler):
+    """A handle of an account's one reconciler, for one of the account's portfolios.
+
+    Every attribute and method is that of the account's reconciler. So the portfolios of an account
+    cost one reading of the broker together: `sync_continuous` returns each result once to each
+    handle, and `startup_recovery` takes a reading that another portfolio has just made.
+
+    Args:
+        portfolio_manager: a portfolio of the account.
+        gateway: the gateway of the account.
+        sync_interval_sec: as for `StateReconciler`; the shortest interval of all handles holds.
+        policy: belongs to the account, so not to be given here, or the account's own.
+        account: the same.
+        real_money: the same.
+
+    Raises:
+        ValueError: a value is not that of the account, or the interval is not valid.
+    """
+
+    def __init__(
+        self,
+        portfolio_manager: PortfolioManager,
+        gateway: Any,
+        sync_interval_sec: float | None = None,
+        *,
+        policy: Policy | None = None,
+        account: str | None = None,
+        real_money: bool = True,
+    ) -> None:
+        assert isinstance(portfolio_manager, PortfolioView)
+        self._view = portfolio_manager
+        # The result that this handle returned last.
+        self._given: SyncResult | None = None
+        one = self._one
+        if gateway is not one.gateway:
+            raise ValueError(
+                f"gateway={gateway!r:.60} is not valid: the account reads and sends through its "
+                "own gateway; give account.gateway."
+            )
+        if policy not in (None, one.policy):
+            raise ValueError(
+                "policy is not valid here: the policy is the account's; give it there."
+            )
+        if account and one.intended != intended_account(account, real_money=True):
+            raise ValueError(
+                f"account={account!r:.60} is not valid: the book is of {one.intended}."
+            )
+        if not real_money:
+            raise ValueError("real_money=False is not valid here: give it to the account.")
+        if sync_interval_sec is not None:
+            portfolio_manager.intervals.append(_interval(sync_interval_sec))
+            one.sync_interval = min(portfolio_manager.intervals)
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in _OF_HANDLE:
+            return object.__getattribute__(self, name)
+        return getattr(self._one, name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in _KEPT:
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self._one, name, value)
+
+    @property
+    def _one(self) -> StateReconciler:
+        """The account's reconciler now: a wider scope gets a new reconciler."""
+        one = self._view.reconciler()
+        assert isinstance(one, StateReconciler)
+        return one
+
+    @property
+    def portfolio(self) -> PortfolioManager:  # type: ignore[override]
+        """The portfolio of this handle."""
+        return self._view
+
+    def startup_recovery(self) -> SyncResult:
+        """Take the broker's positions into the book; call this once, when the process starts.
+
+        The result of another portfolio's sync is returned if the sync is younger than the interval.
+        """
+        one = self._one
+        with one.turn:
+            latest = one.latest
+            if latest is None or latest is self._given or not one.is_current:
+                latest = one.startup_recovery()
+            return self._give(latest)
+
+    def sync_positions(self) -> SyncResult:
+        """Compare book and broker now, wait for the answer, and correct the book."""
+        return self._give(self._one.sync_positions())
+
+    def refresh(self) -> SyncResult:
+        """Do as `sync_positions` does, and log only what is new; for a caller that syncs often."""
+        return self._give(self._one.refresh())
+
+    def sync_continuous(self) -> SyncResult | None:
+        """Sync as the account's reconciler does; return each result once, whoever asked for it."""
+        one = self._one
+        one.sync_continuous()
+        latest = one.latest
+        if latest is None or latest is self._given:
+            return None
+        return self._give(latest)
+
+    def _give(self, result: SyncResult) -> SyncResult:
+        self._given = result
+        return result
+
+
+# What a handle keeps itself, and what it has besides; all other names are the reconciler's.
+_KEPT = frozenset({"_view", "_given"})
+_OF_HANDLE = _KEPT | {
+    "startup_recovery",
+    "sync_positions",
+    "refresh",
+    "sync_continuous",
+    "portfolio",
+    "_one",
+    "_give",
+    "__class__",
+}
+
+
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:].rstrip('.')}."
+
+
+def _limit_sentence(reached: Restriction) -> str:
+    where = f" in {reached.symbol}" if reached.symbol else ""
+    return f"Entries{where} are refused by a risk limit: {reached.reason} (until {reached.until})."
 
 
 def _refuse_to_disown(policy: Policy, pm: PortfolioManager) -> None:
     """Refuse a policy under which the book's own orders would not be ours."""
-    why = policy.why_not_ours(pm.symbol, pm.magic, magic_token=pm.desk.magic_token)
+    # The book of an account has orders in any symbol of the policy; the desk checks each order.
+    symbol = min(policy.symbols) if pm.symbol == EVERY_SYMBOL else pm.symbol
+    why = policy.why_not_ours(symbol, pm.magic, magic_token=pm.desk.magic_token)
     if why:
         raise ValueError(
             f"policy={policy.adopt} is not valid for this book: {why}. Give the book a magic "
@@ -659,23 +870,21 @@ def _refuse_to_disown(policy: Policy, pm: PortfolioManager) -> None:
         )
 
 
+def _interval(sync_interval_sec: object) -> float:
+    """Return an interval in seconds; refuse a value that is not 0 or above."""
+    interval_sec = number(sync_interval_sec)
+    if interval_sec is None or interval_sec < 0:
+        raise ValueError(
+            f"sync_interval_sec={sync_interval_sec!r:.40} is not valid: give a number of "
+            "seconds, 0 or above."
+        )
+    # A whole number stays a whole number, so that the interval prints as it was given: 15.
+    return sync_interval_sec if isinstance(sync_interval_sec, int) else interval_sec
+
+
 def _seconds(nanoseconds: int) -> str:
     return f"{nanoseconds / SECOND_NS:.0f} s" if nanoseconds >= SECOND_NS else "less than 1 s"
 
 
 def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _log_summary(result: SyncResult) -> None:
-    if result.status in (SyncStatus.DEGRADED, SyncStatus.FAILED):
-        return
-    if result.recovered or result.closed or result.drifts or result.errors or result.holds:
-        log.info(
-            "[SYNC] Reconciliation complete: +%d -%d ~%d drifts",
-            result.recovered,
-            result.closed,
-            len(result.drifts),
-        )
-    else:
-        log.info("[SYNC] State Reconciled: Local matches Remote (%.1fms)", result.sync_time_ms)

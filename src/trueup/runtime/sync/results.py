@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import enum
-from typing import Literal, TypedDict, assert_never
+from typing import Literal, NotRequired, TypedDict, assert_never
 
 from trueup.core.book import events
 from trueup.core.holds import Hold
 from trueup.core.sync.plan import Plan
+from trueup.core.tables import table
 from trueup.observe.event_words.table import words_of
 from trueup.runtime.time.clock import utc
 
@@ -51,7 +52,9 @@ class ReconcilerStatus(TypedDict):
     `account` is login@server, None while the book is bound to no account. `foreign` counts
     positions and pending orders outside the policy. `holds` has one sentence for each held
     difference. `neighbours` names the other books that count the same positions.
-    `settle_window_ms` is the settle window now, in milliseconds.
+    `settle_window_ms` is the settle window now, in milliseconds. `limits` has one sentence for each
+    risk limit that refuses every entry of its scope; the key is missing if no limit is set.
+    `paused` says which mode a person has set, who and why; the key is missing without a mode.
     """
 
     sync_count: int
@@ -65,9 +68,11 @@ class ReconcilerStatus(TypedDict):
     holds: list[str]
     neighbours: list[str]
     settle_window_ms: int
+    limits: NotRequired[list[str]]
+    paused: NotRequired[str]
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(repr=False)
 class SyncResult:
     """The findings and corrections of a sync.
 
@@ -89,6 +94,27 @@ class SyncResult:
     holds: tuple[Hold, ...] = ()
     explanations: list[str] = dataclasses.field(default_factory=list)
     orders: list[str] = dataclasses.field(default_factory=list)
+
+    def __repr__(self) -> str:
+        said = f"{self.status.value}: +{self.recovered} -{self.closed} ~{len(self.drifts)} drifts"
+        counts = {"orders": self.orders, "holds": self.holds, "errors": self.errors}
+        more = [f"{what}={len(rows)}" for what, rows in counts.items() if rows]
+        return f"SyncResult({', '.join([said, *more])}, {self.sync_time_ms:.1f} ms)"
+
+    def _repr_html_(self) -> str:
+        """Return the result as a table, for a notebook."""
+        rows = [
+            (what, text)
+            for what, texts in (
+                ("drift", self.drifts),
+                ("explained", self.explanations),
+                ("order", self.orders),
+                ("held", [f"{hold.scope}: {hold.reason}" for hold in self.holds]),
+                ("error", self.errors),
+            )
+            for text in texts
+        ]
+        return table(repr(self), ("", "details"), rows)
 
     def count(self, found: Plan) -> SyncResult:
         """Add the corrections of a plan, and return this result."""

@@ -28,7 +28,6 @@ are too high until the next sync, which is due at once. Ages are never too low.
 from __future__ import annotations
 
 import datetime as dt
-import functools
 import threading
 import time
 from collections.abc import Callable
@@ -168,14 +167,3 @@ def utc(now_ns: int | None) -> dt.datetime:
     """Return nanoseconds of UTC since 1970, or the machine's time for None, as a datetime."""
     seconds = (time.time_ns() if now_ns is None else now_ns) / 1e9
     return dt.datetime.fromtimestamp(seconds, dt.UTC)
-
-
-def iso(at_ns: int) -> str:
-    """Return nanoseconds of UTC since 1970 as ISO 8601 with milliseconds."""
-    seconds, rest_ns = divmod(at_ns, 1_000_000_000)
-    return f"{_second(seconds)}.{rest_ns // 1_000_000:03d}+00:00"
-
-
-@functools.lru_cache(maxsize=64)
-def _second(seconds: int) -> str:
-    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -7,12 +7,30 @@ from typing import Protocol
 
 from trueup.protocol.ticks import Tick
 
+METHODS = ("on_tick", "on_sync", "on_fill", "on_hold")
+"""The methods of a strategy that the trading loop calls, if the strategy has them."""
+
 
 class Strategy(Protocol):
-    """A strategy: turns prices into signals."""
+    """A strategy: turns prices into signals, or sends orders itself.
 
-    def on_tick(self, tick: Tick) -> int:
-        """Return 1 to buy, -1 to sell, 0 to hold. Called once for each new price, in order."""
+    A strategy of `trueup.run` may have more methods, and needs only one of all:
+
+    | method | called |
+    | --- | --- |
+    | `on_start(account)` | once, before the first price, with the `Account` for its orders |
+    | `on_tick(tick)` | with each new price (`Tick`) of each symbol, in order |
+    | `on_sync(result)` | after each comparison with the broker (`SyncResult`) |
+    | `on_fill(order)` | after an order of ours was executed (`Intent`) |
+    | `on_hold(hold)` | once for each difference that is left alone (`Hold`) |
+
+    All are called by the thread of the loop, one after the other. A refused order
+    (`trueup.Refused`, `trueup.NotSent`) that a method does not catch is logged and ends that call;
+    any other error is the strategy's own failure.
+    """
+
+    def on_tick(self, tick: Tick) -> int | None:
+        """Return 1 to buy, -1 to sell, 0 or None to hold. Called once for each new price."""
 
 
 class MovingAverageCross:

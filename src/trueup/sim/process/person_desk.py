@@ -16,13 +16,17 @@ from trueup.core.quantity import format_lots, format_price
 from trueup.core.retcodes import classify_retcode
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.sim.market.records import Position, Refusal
+from trueup.sim.process.fault_desk import FaultDesk, TerminalFault
 from trueup.sim.terminal.terminal import SimulatedTerminal
 
 _SIDES = {"buy": mt5.ORDER_TYPE_BUY, "sell": mt5.ORDER_TYPE_SELL}
 
 
 class Command(msgspec.Struct):
-    """A manual command. Volumes are lots; None is a value that the person did not give."""
+    """A manual command. Volumes are lots; None is a value that the person did not give.
+
+    `fault` is the name of a `TerminalFault`.
+    """
 
     command: str
     ticket: int = 0
@@ -31,6 +35,7 @@ class Command(msgspec.Struct):
     volume: float | None = None
     sl: float | None = None
     tp: float | None = None
+    fault: str = ""
 
 
 class _Refused(Exception):
@@ -45,6 +50,7 @@ class PersonDesk:
         symbol: the symbol for a command without a symbol.
         facts: returns the fields of the answer to `hello`, in addition to `ok`.
         stop: called by the command `stop`.
+        faults: puts faults on the terminals that bots reach; by default on `terminal` alone.
     """
 
     def __init__(
@@ -53,8 +59,10 @@ class PersonDesk:
         symbol: str,
         facts: Callable[[], dict[str, Any]],
         stop: Callable[[], None],
+        faults: FaultDesk | None = None,
     ) -> None:
         self._terminal, self._symbol = terminal, symbol
+        self._faults = faults or FaultDesk((terminal,), pace=1.0)
         self._facts, self._stop = facts, stop
         # A command without a handler here is answered with an error.
         self._commands: dict[str, Callable[[Command], dict[str, Any]]] = {
@@ -65,6 +73,7 @@ class PersonDesk:
             "close_all": lambda _: self._close_all(),
             "partial": self._partial,
             "modify": self._modify,
+            "fault": self._fault,
             "stop": lambda _: self._end(),
         }
 
@@ -93,6 +102,14 @@ class PersonDesk:
             step = format_lots(setup.volume_step)
             said += f"; {self._symbol} takes {least} to {most} lots in steps of {step}"
         return f"{said}."
+
+    def _fault(self, command: Command) -> dict[str, Any]:
+        try:
+            fault = TerminalFault(command.fault)
+        except ValueError:
+            known = ", ".join(TerminalFault)
+            raise _Refused(f"There is no fault {command.fault!r}: give one of {known}.") from None
+        return {"text": self._faults.put(fault)}
 
     def _list(self) -> dict[str, Any]:
         self._terminal.settle()

@@ -8,6 +8,7 @@ the process: after the end of a bot its positions stay open, as at a real termin
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import os
 import random
@@ -30,6 +31,7 @@ from trueup.sim.broker.broker import Broker
 from trueup.sim.market.switches import Switches
 from trueup.sim.market.symbols import DEFAULT_SYMBOLS, AccountSetup
 from trueup.sim.prices import open_feed
+from trueup.sim.process.fault_desk import OTHER_LOGIN, FaultDesk
 from trueup.sim.process.module_port import ModulePort
 from trueup.sim.process.person_desk import PersonDesk
 from trueup.sim.process.playback import Playback
@@ -99,7 +101,8 @@ class TerminalProcess:
         self.module: SimulatedTerminal = SimulatedTerminal(broker=self.terminal.broker)
         # The first quote comes before the first request, so that no request finds an empty market.
         self._step_market()
-        people = PersonDesk(self.terminal, options.symbol, self._facts, self._stop_soon)
+        faults = FaultDesk((self.terminal, self.module), options.speed)
+        people = PersonDesk(self.terminal, options.symbol, self._facts, self._stop_soon, faults)
         boot = f"{os.getpid()}-{self._clock.now_ns():x}"
         # The record of requests is in memory: record and simulated broker end together.
         clocks = Clocks(self._clock.now_ns, self._clock.age_ns, self._clock.waiting_ns)
@@ -230,7 +233,8 @@ def _make_terminal(options: TerminalOptions, playback: Playback, clock: Clock) -
     # A trade server never reuses a ticket, so the numbers of a new process continue by the clock.
     first = clock.now_ns() // 1_000_000_000 - TICKETS_BEGIN_SEC
     broker = Broker(
-        accounts=[account],
+        # The second account is for the login of another account, a fault.
+        accounts=[account, dataclasses.replace(account, login=OTHER_LOGIN)],
         symbols=DEFAULT_SYMBOLS,
         now_msc=playback.now_msc,
         switches=Switches(server_offset_minutes=0),
@@ -246,7 +250,7 @@ def _listen(port: int, handle: Any) -> Server:
     try:
         return Server(f"{LOOPBACK}:{port}", anybody(handle), hints=f"{LOOPBACK}:0")
     except OSError as error:
-        valid = f"give a port that is free, or 0 for any free one ({error.strerror})"
+        valid = f"give a port that is free, or 0 for any free one: {error.strerror}"
         raise SettingsError("--port", str(port), valid) from error
 
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -74,12 +74,38 @@ class Unrepresentable(SystemError):
         self.text = text
 
 
+class HasTicketAndSymbol(Protocol):
+    """A row of a list of positions or orders."""
+
+    @property
+    def ticket(self) -> int:
+        """The ticket."""
+
+    @property
+    def symbol(self) -> str:
+        """The symbol."""
+
+
+ListedRow = TypeVar("ListedRow", bound=HasTicketAndSymbol)
+
+
 class ListQuery(msgspec.Struct, frozen=True):
     """The filter of `positions_get` or `orders_get`; at most one of the three is set."""
 
     ticket: int | None = None
     symbol: str | None = None
     group: str | None = None
+
+    def chosen(self, rows: tuple[ListedRow, ...]) -> tuple[ListedRow, ...]:
+        """Return the rows that pass the filter."""
+        if self.ticket is not None:
+            return tuple(row for row in rows if row.ticket == self.ticket)
+        if self.symbol is not None:
+            return tuple(row for row in rows if row.symbol == self.symbol)
+        if self.group is not None:
+            group = self.group
+            return tuple(row for row in rows if matches_group(row.symbol, group))
+        return rows
 
 
 class HistoryQuery(msgspec.Struct, frozen=True):

@@ -279,15 +279,7 @@ class SimulatedTerminal(MarketData):
         query = parse_list_query(function, args, kwargs)
         self.reach(function)
         # The fault acts on the whole list; the filter of the query comes after the fault.
-        shown = self._shaped(function, everything())
-        if query.ticket is not None:
-            return tuple(row for row in shown if row.ticket == query.ticket)
-        if query.symbol is not None:
-            return tuple(row for row in shown if row.symbol == query.symbol)
-        if query.group is not None:
-            group = query.group
-            return tuple(row for row in shown if matches_group(row.symbol, group))
-        return shown
+        return query.chosen(self._shaped(function, everything()))
 
     # -- history -------------------------------------------------------------------------------
 

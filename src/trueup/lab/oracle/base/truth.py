@@ -31,8 +31,8 @@ class Truth:
         self.symbol_of: dict[int, str] = {}
         self.given_back_ns: dict[int, int] = {}
         """When a deal of a position was cancelled last: the volume closed by it is open again."""
-        self.amended: dict[int, tuple[int, int]] = {}
-        """When the broker changed a deal of a position last, and the position's result before."""
+        self.amended: dict[int, list[tuple[int, int]]] = {}
+        """When the broker changed deals of a position, each with the position's result before."""
         self.flat_ns: int = 0
         """The last time at which no position in scope was open."""
         self._steps: dict[type[facts.Fact], Callable[[Any], None]] = {
@@ -76,7 +76,8 @@ class Truth:
             if fact.ticket in deals and deals[fact.ticket].units and not fact.units:
                 self.given_back_ns[fact.identifier] = fact.at_ns
             if fact.ticket in deals:
-                self.amended[fact.identifier] = fact.at_ns, self.realised_units(fact.identifier)
+                before = fact.at_ns, self.realised_units(fact.identifier)
+                self.amended.setdefault(fact.identifier, []).append(before)
             deals[fact.ticket] = fact
 
     def _drop_deal(self, fact: facts.DealStruck) -> None:

@@ -29,6 +29,9 @@ class HonestAge(Checker):
         self._asked_ns: dict[str, int] = {}
         self._read_ns: dict[str, int] = {}
         self._served_ns: dict[tuple[str, str, int], int] = {}
+        # The readings that listed nothing, and the bots whose last trusted reading is such a one.
+        self._empty: set[tuple[str, str, int]] = set()
+        self._sees_nothing: set[str] = set()
         self._unseen: dict[str, str] = {}
         self._is_bound = False
         self._fenced: set[str] = set()
@@ -51,6 +54,9 @@ class HonestAge(Checker):
         order_id = self.papers.row.get("order_id", "")
         if fact.kind == "OrderFilled" and self._closes(order_id):
             self._closed_ns[fact.bot] = fact.at_ns
+            # The bot is awake, so an earlier sleep is over, even if no sync has followed it yet.
+            # Else the start of that sleep would hide a sleep that follows this fill.
+            self._asleep_ns.pop(fact.bot, None)
         if fact.kind == "OrderInDoubt":
             self._in_doubt.add(order_id)
         elif fact.kind in SETTLING:
@@ -67,6 +73,8 @@ class HonestAge(Checker):
 
     def _serve(self, fact: facts.Served) -> Iterator[str]:
         self._served_ns[fact.reading] = fact.at_ns
+        if not fact.rows:
+            self._empty.add(fact.reading)
         yield from ()
 
     def _faulted(self, fact: facts.Faulted) -> Iterator[str]:
@@ -90,6 +98,9 @@ class HonestAge(Checker):
             self._asked_ns[fact.bot] = self._read_ns[fact.bot] = fact.asked_ns
             if fact.reading in self._served_ns:
                 self._read_ns[fact.bot] = self._served_ns[fact.reading]
+            self._sees_nothing.discard(fact.bot)
+            if fact.reading in self._empty:
+                self._sees_nothing.add(fact.bot)
             self._unseen.pop(fact.bot, None)
         elif fact.status == "DEGRADED":
             self._unseen[fact.bot] = fact.said
@@ -108,11 +119,15 @@ class HonestAge(Checker):
             yield f"{told} before it had seen the broker"
         elif fact.bot in self._unseen and self._is_bound:
             yield f"{told}, and its last look was not believed: {self._unseen[fact.bot]}"
-        # A change of stops and a cancellation open nothing.
-        kinds = {one: self.papers.intent_of.get(one, {}).get("kind") for one in self._in_doubt}
-        trades = sorted(one for one, kind in kinds.items() if kind not in CHANGES)
+        trades = sorted(one for one in self._in_doubt if self._bars(one, fact.symbol))
         if trades:
             yield f"{told} while {', '.join(trades)} is in doubt"
+
+    def _bars(self, order_id: str, symbol: str) -> bool:
+        """Return whether an order in doubt bars entries in a symbol, or in any if that is empty."""
+        intent = self.papers.intent_of.get(order_id, {})
+        # A change of stops and a cancellation open nothing.
+        return intent.get("kind") not in CHANGES and symbol in ("", intent.get("symbol", symbol))
 
     def _fence(self, fact: facts.Fenced) -> Iterator[str]:
         # A fenced bot does not act, and does not know the new writer's orders in doubt.
@@ -141,6 +156,8 @@ class HonestAge(Checker):
         is_seen = fact.flat and asked_ns >= self._closed_ns.get(fact.bot, 0) + SETTLES_NS
         # A book that takes positions in only after approval is flat until the approval.
         is_seen = is_seen and not self._in_doubt and self.scope.asks != "zombie"
+        # A terminal that lost its link unnoticed may list nothing; promise 3 judges that belief.
+        is_seen = is_seen and fact.bot not in self._sees_nothing
         flat_ns = self.truth.last_flat_ns(fact.at_ns)
         if is_seen and flat_ns < asked_ns - self.scope.sees_late_ns:
             ago = (fact.at_ns - flat_ns) / 1e9

@@ -22,7 +22,9 @@ class Believed(Checker):
 
     Excluded are states that no reading shows: a terminal that still reports a connection although
     the link is lost, and may be back by the next reading; and a terminal that has not caught up
-    yet, if two readings in a row are alike, or if the reading is the first of a process.
+    yet, if two readings in a row are alike, or if the reading is the first of a process. Excluded
+    too are an outage that only a lost reply told of, and an old list that no figure contradicts: as
+    long as the true list, with the same result in all.
     """
 
     number = 3
@@ -87,9 +89,10 @@ class Believed(Checker):
             yield f"of the account {served.login}"
         if not served.says_connected:
             yield "of a terminal that said that it has no connection"
-        elif served.catches_up and before is not None and _was_away(before, served):
+        elif served.catches_up and self._was_away(before, served):
             yield "of a terminal that had not caught up, which no other one confirms"
-        if fact.rows is not None and sorted(fact.rows) != sorted(served.rows):
+        is_true = fact.rows is None or sorted(fact.rows) == sorted(served.rows)
+        if not is_true and not served.fits:
             yield f"that lists {fact.rows}, and the terminal listed {served.rows}"
         if served.contradicts:
             yield "without a position, while the account's own figures said that there are some"
@@ -104,11 +107,18 @@ class Believed(Checker):
         if served.server_time_msc and back_msc > JITTER_MSC:
             yield f"whose server's clock went back by {back_msc / 1000:g} s"
 
+    def _was_away(self, before: facts.Served | None, now: facts.Served) -> bool:
+        """Return whether a bot could see that terminal or gateway were away since the last reading.
 
-def _was_away(before: facts.Served, now: facts.Served) -> bool:
-    """Return whether a bot could see that terminal or gateway were away since the last reading.
-
-    A list taken while the link was lost confirms nothing, even if the next list is equal.
-    """
-    is_another_gateway = before.reading[1] != now.reading[1]
-    return is_another_gateway or not before.says_connected or before.outages != now.outages
+        A list taken while the link was lost confirms nothing, even if the next list is equal. A bot
+        cannot see an outage that only a lost reply told of.
+        """
+        if before is None:
+            return False
+        session, gateway, number = now.reading
+        if gateway != before.reading[1] or not before.says_connected:
+            return True
+        between = range(before.reading[2] + 1, number)
+        unheard = (self._served.get((session, gateway, one)) for one in between)
+        is_told_in_vain = any(one is not None and not one.says_connected for one in unheard)
+        return before.outages != now.outages and not is_told_in_vain

@@ -25,7 +25,7 @@ _NEED_A_REASON = frozenset(
 )
 
 # Entries of the audit trail that change no position and no pending order by themselves.
-NO_CORRECTIONS = frozenset({"SETTLED", "BOUND", "LOST"})
+NO_CORRECTIONS = frozenset({"SETTLED", "BOUND", "LOST", "LIMIT"})
 # No look takes longer: a question, and five about deals, within two seconds each.
 A_LOOK_NS = 12_000_000_000
 TURNS, CLOSES_BY = mt5.DEAL_ENTRY_INOUT, mt5.DEAL_ENTRY_OUT_BY
@@ -133,8 +133,9 @@ class Explained(Checker):
         out = [deal for deal in told if deal.entry in CLOSES]
         if not out or any(deal.entry == TURNS for deal in told) or "closed" not in row["because"]:
             return
-        # Of several exits, the row names the reason of the last.
-        newest = max(out, key=lambda deal: (deal.time_msc, deal.ticket))
+        # Of several exits, the row names the reason of the last. The tickets show which that is,
+        # because the server's clock can go back between two deals.
+        newest = max(out, key=lambda deal: deal.ticket)
         words = BY_ANOTHER if newest.entry == CLOSES_BY else REASONS.get(newest.reason, "")
         if words not in row["because"]:
             yield (
@@ -146,13 +147,16 @@ class Explained(Checker):
         row = self.papers.row
         identifier, units = row["position"]["identifier"], row.get("realised_units", 0)
         left = self.truth.net_units(identifier)
-        if left:
+        # The next reading shows a change that the broker made during this reading.
+        given_back_ns = self.truth.given_back_ns.get(identifier, -A_LOOK_NS)
+        if left and fact.at_ns - given_back_ns >= A_LOOK_NS:
             lots = left / facts.UNITS
             yield f"position {identifier} is explained as closed, and its deals leave {lots} lots"
         realised = self.truth.realised_units(identifier)
-        amended_ns, before = self.truth.amended.get(identifier, (-A_LOOK_NS, realised))
-        # The next reading shows a change that the broker made during this reading.
-        is_of_before = units == before and fact.at_ns - amended_ns < A_LOOK_NS
+        is_of_before = any(
+            units == before and fact.at_ns - amended_ns < A_LOOK_NS
+            for amended_ns, before in self.truth.amended.get(identifier, ())
+        )
         if not left and units != realised and not is_of_before:
             yield (
                 f"position {identifier} realised {realised / facts.UNITS:.2f} at the broker, and "
@@ -175,7 +179,7 @@ class Explained(Checker):
                 f"position {identifier} is told as closed with {ended['volume']} lots at "
                 f"{ended['price']}, and its deals are {units / facts.UNITS} lots at {price:.8f}"
             )
-        newest = max(out, key=lambda deal: (deal.time_msc, deal.ticket))
+        newest = max(out, key=lambda deal: deal.ticket)
         words = BY_ANOTHER if newest.entry == CLOSES_BY else REASONS.get(newest.reason, "")
         if not ended["reason"].startswith(words):
             yield (

@@ -35,7 +35,8 @@ class Money(Checker):
     There are three exceptions. An order about which the server lied (refused and still executed):
     no journal can know of the order's position, unless the book had that. A deal that the server
     deleted from the history after the book had counted the deal: a history without that deal looks
-    like an archived history, so that deal, and no other, may be counted or not. And on a hedging
+    like an archived history, so that deal, and no other, may be counted or not, with any result
+    that the deal ever had. And on a hedging
     account, a position that others opened, while there is no deal since its adoption: by the
     product's own rule (docs/concepts/reconciliation.md) such a position adds nothing before that
     deal, and everything afterwards.
@@ -52,7 +53,9 @@ class Money(Checker):
         # At which of the journal's rows, and when, a position was adopted first.
         self._had: dict[int, tuple[int, int]] = {}
         self._newest_ns: dict[int, int] = {}
-        self._struck: dict[int, int] = defaultdict(int)
+        # The results that each deal ever had, and what deleted deals may have left in the book.
+        self._results: dict[int, set[int]] = defaultdict(set)
+        self._struck: dict[int, set[int]] = defaultdict(lambda: {0})
         self._went_on: dict[int, set[int]] = defaultdict(set)
         self._last: facts.DealBooked | None = None
         self._tickets: set[int] = set()
@@ -91,6 +94,8 @@ class Money(Checker):
         yield from ()
 
     def _deal(self, fact: facts.DealBooked) -> Iterator[str]:
+        if fact.login == self.scope.login:
+            self._results[fact.ticket].add(fact.result_units)
         if fact.login != self.scope.login or fact.ticket in self._tickets:
             # A deal that comes again was amended, and links no positions.
             return
@@ -105,7 +110,9 @@ class Money(Checker):
         yield from ()
 
     def _strike(self, fact: facts.DealStruck) -> Iterator[str]:
-        self._struck[fact.identifier] += fact.result_units
+        results = {0, fact.result_units} | self._results[fact.ticket]
+        left = self._struck[fact.identifier]
+        self._struck[fact.identifier] = {before + one for before in left for one in results}
         yield from ()
 
     def _seen(self, fact: facts.BookSeen) -> Iterator[str]:
@@ -162,7 +169,7 @@ class Money(Checker):
             counted = results.get(identifier, 0)
             is_due = self.truth.realised_units(identifier) if identifier in due else 0
             # The exceptions of the class: a deleted deal, and a position that adds nothing yet.
-            if counted == is_due + self._struck[identifier]:
+            if counted - is_due in self._struck[identifier]:
                 is_due = counted
             if not counted and self._adds_nothing_yet(identifier):
                 is_due = 0

@@ -62,8 +62,11 @@ class AtMostOnce(Checker):
         self._lied_about: set[str] = set()
         # All stop losses and take profits that a position ever had, by identifier and ticket.
         self._stops: dict[int, set[tuple[float, float]]] = defaultdict(set)
+        # All tickets that a position ever had, by identifier.
+        self._tickets: dict[int, set[int]] = defaultdict(set)
         # The tickets of the fills in the journal, and the positions that the journal has closed.
         self._known_fills: set[int] = set()
+        self._symbols: dict[int, str] = {}
         self._known_closed: set[int] = set()
         return {
             facts.Faulted: self._faulted,
@@ -95,6 +98,7 @@ class AtMostOnce(Checker):
     def _shown(self, fact: facts.PositionShown) -> Iterator[str]:
         held = fact.position
         if fact.login == self.scope.login:
+            self._tickets[held.identifier].add(held.ticket)
             for name in self._names(held):
                 self._stops[name].add((held.sl, held.tp))
         yield from ()
@@ -103,7 +107,8 @@ class AtMostOnce(Checker):
         """Return the numbers by which an intent may name a position.
 
         On a netting account, our reversal gives the position the ticket of the reversing order. A
-        bot that does not know the reversed position yet can name it only by that ticket.
+        bot that does not know the reversed position yet can name it only by that ticket, and goes
+        on to do so after further reversals.
 
         The broker may have closed a position that a book still has, as by a stop. Our next fill
         then opens another position, and the book takes that fill for a reversal: the book keeps
@@ -113,12 +118,20 @@ class AtMostOnce(Checker):
         if not self.scope.books_net:
             return {held.identifier}
         names = {held.identifier, held.ticket}
+        names |= self._tickets[held.identifier] & self._known_fills
         if held.ticket in self._known_fills:
             names |= {
                 ended
                 for ended in self.truth.deals.keys() - self.truth.positions.keys()
                 if ended not in self._known_closed
                 and self.truth.symbol_of.get(ended) == held.symbol
+            }
+            # Our fill may have closed a position that the book did not have: then the book names a
+            # position by that fill, and our next fill opens another one.
+            names |= {
+                fill
+                for fill in self._known_fills - self.truth.deals.keys()
+                if self._symbols.get(fill) == held.symbol
             }
         return names
 
@@ -218,6 +231,7 @@ class AtMostOnce(Checker):
         """Remember which fills and ends of positions the journal has."""
         if kind == "OrderFilled":
             self._known_fills.add(self.papers.row["ticket"])
+            self._symbols[self.papers.row["ticket"]] = self.papers.row["symbol"]
         elif kind == "PositionClosed":
             self._known_closed.add(self.papers.row["position"]["identifier"])
         elif kind == "PositionAdopted":

@@ -13,7 +13,10 @@ class ForeignUntouched(Checker):
     """Looks for foreign positions in the book, in corrections, in closes and in orders."""
 
     number = 8
-    promise = "nothing outside policy is adopted, changed or closed"
+    promise = (
+        "nothing outside policy is adopted, and nothing is changed or closed but by an order that "
+        "names it with foreign=True"
+    )
 
     def steps(self) -> Mapping[type[facts.Fact], Step]:
         """Judge rows, orders and the book itself."""

@@ -97,7 +97,9 @@ class NotUndone(Checker):
             if is_between and self._meets(fill, change):
                 yield f"{told} by a reading of before its own fill in it"
         closed_ns = self._closed_ns.get(change.identifier, 0)
-        is_open = change.identifier in self.truth.positions
+        # Open again for a while, if the broker cancelled the deal of that order.
+        given_back_ns = self.truth.given_back_ns.get(change.identifier, 0)
+        is_open = change.identifier in self.truth.positions or given_back_ns > closed_ns
         if self.scope.proves and not is_open and 0 <= change.at_ns - closed_ns < LATE_NS:
             yield f"{told}, which its own order had closed"
 

@@ -1,0 +1,132 @@
+"""Many accounts in one process, against canned gateways in another: CPU, memory, lateness."""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from benchmarks._canned import serve
+from benchmarks._measure import report
+from trueup.doors.accounts.accounts_loop import AccountsLoop
+from trueup.doors.accounts.entry import AccountEntry
+from trueup.doors.accounts.lateness import Lateness
+from trueup.doors.accounts.machine import State
+from trueup.doors.accounts.room import make_room_for
+from trueup.gateway.client.endpoints import Endpoint
+from trueup.runtime.time.clock import SystemClock
+from trueup.settings import Settings
+
+POSITIONS = 10
+INTERVAL_SEC = 1
+MEASURED_SEC = 15
+HANGING = 0.05
+LATE_MS = 250
+ACCOUNT_KIB = 40
+
+
+@contextmanager
+def canned(hanging: float) -> Iterator[int]:
+    """Run canned gateways in a process of their own; yield the port."""
+    here, there = multiprocessing.Pipe()
+    child = multiprocessing.Process(target=serve, args=(there, POSITIONS, hanging), daemon=True)
+    child.start()
+    try:
+        yield here.recv()
+    finally:
+        child.terminate()
+        child.join()
+
+
+def measure(count: int, port: int, hanging: float) -> dict[str, float]:
+    """Run so many accounts in this process, and return the figures."""
+    logger = logging.getLogger("trueup")
+    logger.addHandler(logging.NullHandler())
+    logger.setLevel(logging.CRITICAL)
+    settings = Settings.model_construct(sync_interval_sec=INTERVAL_SEC, trueup_real_money=True)
+    entries = [
+        AccountEntry(f"a{number}", Endpoint("127.0.0.1", port), settings) for number in range(count)
+    ]
+    make_room_for(entries)
+    clock = SystemClock()
+    loop = AccountsLoop(clock)
+    figures: dict[str, float] = {}
+    began_kib, began = _kib(), time.monotonic()
+    hung = round(count * hanging)
+
+    def watch() -> None:
+        while loop.counts()[State.RUNNING] < count:
+            time.sleep(0.1)
+        figures["opening_sec"] = time.monotonic() - began
+        # The hanging gateways have hung by then, and everything is in its course.
+        time.sleep(5 + 2 * INTERVAL_SEC)
+        healthy = Lateness()
+        loop.late = healthy
+        for machine in loop.machines.values():
+            machine._all_late = healthy
+        figures["kib"] = (_kib() - began_kib) / count
+        cpu, wall = time.process_time(), time.monotonic()
+        time.sleep(MEASURED_SEC)
+        wall = time.monotonic() - wall
+        figures["cpu"] = (time.process_time() - cpu) / wall
+        figures["syncs"] = healthy.count
+        figures["us"] = figures["cpu"] * wall / max(1, healthy.count) * 1e6
+        figures["p50_ms"], figures["p99_ms"] = healthy.within_ms(0.5), healthy.within_ms(0.99)
+        figures["most_ms"] = healthy.most_ms
+        figures["share"] = healthy.count / (wall / INTERVAL_SEC * (count - hung))
+        loop.stop()
+
+    threading.Thread(target=watch, daemon=True).start()
+    for entry in entries:
+        loop.want(entry, "bench")
+    loop.run(lambda: None)
+    return figures
+
+
+def _kib() -> float:
+    with open("/proc/self/status", encoding="ascii") as status:
+        return next(float(line.split()[1]) for line in status if line.startswith("VmRSS"))
+
+
+def figures_of(count: int, hanging: float = 0.0) -> dict[str, float]:
+    """Return the figures of so many accounts, each time in a new process."""
+    with canned(hanging) as port:
+        command = [sys.executable, "-m", "benchmarks.accounts", str(count), str(port), str(hanging)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def told(count: int, found: dict[str, float]) -> str:
+    """Return the figures as a line."""
+    return (
+        f"{count:>5} accounts: {found['cpu']:.0%} of a core, {found['us']:.0f} us a sync, "
+        f"{found['kib']:.0f} KiB each, late p50 {found['p50_ms']:.1f} p99 {found['p99_ms']:.1f} "
+        f"most {found['most_ms']:.1f} ms, {found['share']:.0%} of the syncs, opened in "
+        f"{found['opening_sec']:.1f} s"
+    )
+
+
+def run() -> int:
+    """Measure; return how many targets were missed."""
+    if sys.platform != "linux":
+        print("  the memory of a process is read from /proc: Linux only")
+        return 0
+    for count in (100, 800):
+        print("  " + told(count, figures_of(count)))
+    hung = figures_of(800, HANGING)
+    print("  " + told(800, hung) + f" ({HANGING:.0%} hang)")
+    many = figures_of(3_000)
+    missed = report("3,000 accounts, late p99", many["p99_ms"], LATE_MS, "ms", told(3_000, many))
+    missed += report("800 accounts, 5 % hang, late p99", hung["p99_ms"], LATE_MS, "ms", "")
+    return missed + report("memory of an account", many["kib"], ACCOUNT_KIB, "KiB", "at 3,000")
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))))

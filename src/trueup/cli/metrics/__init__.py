@@ -1,0 +1,1 @@
+"""`trueup metrics`: metrics for Prometheus and health for a supervisor."""

@@ -1,0 +1,1 @@
+"""`trueup run`: run a strategy of one's own on an account."""

@@ -1,0 +1,143 @@
+"""`trueup run --accounts`: run the accounts of a file, and follow the file while it changes."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+
+from trueup.doors.accounts.accounts_loop import AccountsLoop
+from trueup.doors.accounts.control import AccountsControl
+from trueup.doors.accounts.file import Accounts, read_accounts
+from trueup.doors.accounts.machine import FILE_WHO, AccountMachine, State
+from trueup.doors.accounts.room import Room, make_room_for, needed_by, too_small
+from trueup.doors.running.service_manager import ServiceManager
+from trueup.doors.running.signals import stopped_by_signals
+from trueup.errors import SettingsError, TrueupError, reason
+from trueup.logs import Logger, logger
+from trueup.runtime.time.clock import Clock, SystemClock
+
+log: Logger = logger("trueup.run")
+
+# How soon a change of the file is noticed.
+LOOK_EVERY_NS = 2_000_000_000
+
+
+def run_accounts(path: Path, duration_sec: float | None = None) -> None:
+    """Run the accounts of a file until Ctrl-C, SIGTERM, or a duration.
+
+    An entry with a fault is named in the log and left out. The file is read again when it changes.
+
+    Args:
+        path: the file.
+        duration_sec: end after so many seconds; None for no end.
+
+    Raises:
+        SettingsError: the file cannot be read, no entry can run, or the system allows too few open
+            files.
+        TrueupError: a second shell could not reach this process.
+    """
+    found = read_accounts(path)
+    for _, fault in found.faults:
+        log.error("[ACCOUNTS] %s", fault)
+    if not found.entries:
+        raise found.faults[0][1]
+    room = make_room_for(found.entries)
+    clock = SystemClock()
+    process = _Process(path, clock, room)
+    try:
+        control = AccountsControl(process.loop, clock, process.reread)
+    except OSError as error:
+        because = f"A second shell could not reach this process: {reason(error)}."
+        raise TrueupError(because) from error
+    try:
+        process.control = control
+        process.run(found, duration_sec)
+    finally:
+        control.close()
+
+
+class _Process:
+    """The accounts of a file, and what follows from a change of the file."""
+
+    def __init__(self, path: Path, clock: Clock, room: Room) -> None:
+        self._path, self._clock, self._room = path, clock, room
+        self.loop: AccountsLoop = AccountsLoop(clock, self._prepare)
+        self.control: AccountsControl | None = None
+        self._stamp = _stamp_of(path)
+        self._look_ns = clock.age_ns() + LOOK_EVERY_NS
+        self._end_ns: int | None = None
+        self._manager = ServiceManager(clock)
+
+    def _prepare(self, machine: AccountMachine) -> None:
+        if self.control is not None:
+            self.control.prepare(machine)
+
+    def run(self, found: Accounts, duration_sec: float | None) -> None:
+        """Run until the end."""
+        if duration_sec is not None:
+            self._end_ns = self._clock.waiting_ns() + round(duration_sec * 1e9)
+        log.info("[ACCOUNTS] %s has %d accounts", self._path.name, len(found.entries))
+        for entry in found.entries:
+            self.loop.want(entry, FILE_WHO)
+        with stopped_by_signals(self.loop.stop):
+            try:
+                self.loop.run(self._turn)
+            finally:
+                self._manager.stopping()
+
+    def _turn(self) -> None:
+        if self._end_ns is not None and self._clock.waiting_ns() >= self._end_ns:
+            self.loop.stop()
+        counts = self.loop.counts()
+        others = len(self.loop.machines) - counts[State.RUNNING]
+        self._manager.turn(f"{counts[State.RUNNING]} accounts run, {others} do not.")
+        if self._clock.age_ns() >= self._look_ns:
+            self._look_ns = self._clock.age_ns() + LOOK_EVERY_NS
+            stamp = _stamp_of(self._path)
+            # A file that is away for a moment is being replaced.
+            if stamp is not None and stamp != self._stamp:
+                self._stamp = stamp
+                self.reread(FILE_WHO, "")
+
+    def reread(self, who: str, why: str) -> None:
+        """Read the file in another thread, and obey it; from any thread."""
+        self.loop.do(partial(self._read, who, why))
+
+    def _read(self, who: str, why: str) -> None:
+        try:
+            found = read_accounts(self._path)
+        except SettingsError as error:
+            log.error(
+                "[ACCOUNTS] The file is not used, and all accounts stay as they are: %s", error
+            )
+            return
+        self.loop.call_soon(partial(self._obey, found, who, why))
+
+    def _obey(self, found: Accounts, who: str, why: str) -> None:
+        """Let the accounts be those of the file."""
+        needed = needed_by(found.entries)
+        if not self._room.has_room_for(needed):
+            error = too_small(self._room, needed)
+            log.error("[ACCOUNTS] The file is not used; start the process again: %s", error)
+            return
+        for _, fault in found.faults:
+            log.error("[ACCOUNTS] %s", fault)
+        # An account that has a fault now goes on as it was; a fault of the defaults has no name.
+        names = {name for name, _ in found.faults} | {entry.name for entry in found.entries}
+        has_bad_defaults = "" in names
+        for name in [] if has_bad_defaults else [*self.loop.machines]:
+            if name not in names:
+                log.info("[ACCOUNTS] %s is no longer in %s", name, self._path.name)
+                self.loop.drop(name, who, why or f"no longer in {FILE_WHO}")
+        for entry in found.entries:
+            self.loop.want(entry, who, why)
+
+
+def _stamp_of(path: Path) -> tuple[int, int, int] | None:
+    """Return what tells a changed file from an earlier one; None without the file."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -1,0 +1,1 @@
+"""Metrics for Prometheus, and health for a supervisor, of the bots of a folder."""

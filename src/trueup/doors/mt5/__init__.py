@@ -1,0 +1,1 @@
+"""The official module's functions, with a journal, proven readings and orders sent at most once."""

@@ -1,0 +1,1 @@
+"""An approver's actions: what is true now, one question, and what became of it."""

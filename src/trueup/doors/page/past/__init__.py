@@ -1,0 +1,1 @@
+"""The past of a book from its journal: orders, the story, any moment, one file of an incident."""

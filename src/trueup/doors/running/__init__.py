@@ -1,0 +1,1 @@
+"""Run a strategy: the loop, the commands of a second shell, and the service manager."""

@@ -1,0 +1,1 @@
+"""Real processes of trueup, started by a rehearsal and ended with it."""

@@ -1,0 +1,1 @@
+"""The journal as tables: orders, deals, trades, and the results of strategies."""

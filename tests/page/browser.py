@@ -1,0 +1,54 @@
+"""A browser for the page's tests: Debian's chromium, driven by Playwright."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+AXE = Path(__file__).parent / "axe" / "axe.min.js"
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+MISSING = "no browser: install Debian's `chromium`, and Playwright (`make setup`)"
+PHONE, DESK = (390, 844), (1280, 900)
+
+
+def chromium() -> str | None:
+    """The program of the browser, or None if this machine has none."""
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
+@contextmanager
+def browsing() -> Iterator[Any]:
+    """A browser until the end of the `with` block."""
+    from playwright.sync_api import sync_playwright
+
+    program = chromium()
+    assert program is not None
+    as_root = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=as_root)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def faults_of(page: Any) -> list[str]:
+    """What axe finds wrong on a page, a line each; the script goes past the page's own policy."""
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [
+        f"{one['id']}: {one['help']}: {node['html'][:120]}"
+        for one in found["violations"]
+        for node in one["nodes"]
+    ]
+
+
+def overflow_of(page: Any) -> int:
+    """By how many pixels a page is wider than its window."""
+    return int(
+        page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    )

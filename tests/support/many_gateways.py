@@ -1,0 +1,118 @@
+"""Many gateways in one process of their own, each with a simulated terminal and a login.
+
+Commands come on standard input, a line each: `hang N` lets gateway N read requests and answer none,
+`hang-orders N` only orders, `heal N` ends both, `die N` closes its port, `open N` opens a position.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from types import TracebackType
+from typing import Any, Self
+
+from tests.support.crash_world import ROOT
+from tests.support.desk_world import BUY
+from trueup.gateway.server.service import Service, ServiceOptions
+from trueup.runtime.time.clock import SystemClock
+from trueup.sim.market.symbols import AccountSetup
+from trueup.sim.terminal.person import Person
+from trueup.sim.terminal.terminal import SimulatedTerminal
+
+FIRST_LOGIN = 6_000_000
+
+
+class Gateway:
+    """One gateway, in a thread."""
+
+    def __init__(self, number: int, clock: SystemClock) -> None:
+        setup = AccountSetup(login=FIRST_LOGIN + number)
+        terminal = SimulatedTerminal(account=setup, now_msc=lambda: clock.now_ns() // 1_000_000)
+        terminal.initialize()
+        terminal.quote("EURUSD", 1.1, 1.1001)
+        self._person = Person(terminal.broker, setup.login)
+        self.service = Service(terminal, ServiceOptions(), clock.now_ns)
+        self.port = int(self.service.endpoint.rpartition(":")[2])
+        self._server: Any = self.service._server
+        self._answer = self._server._handle
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        self.service.run()
+        self.service.close()
+
+    def obey(self, command: str) -> None:
+        """Carry out a command."""
+        if command == "hang":
+            self._server._handle = lambda *_: None
+        elif command == "hang-orders":
+            self._server._handle = self._without_orders
+        elif command == "heal":
+            self._server._handle = self._answer
+        elif command == "open":
+            self._person.open("EURUSD", BUY, 0.1)
+        elif command == "die":
+            self.service.stop()
+            self._thread.join()
+
+    def _without_orders(self, client: Any, request: bytes) -> bytes | None:
+        is_order = b'"order_id"' in request and b'"action"' in request
+        return None if is_order else self._answer(client, request)
+
+
+class ManyGateways:
+    """The process, for tests; `ports` has the port of each gateway."""
+
+    def __init__(self, count: int) -> None:
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.many_gateways", str(count)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._child.stdout is not None
+        self.ports: list[int] = json.loads(self._child.stdout.readline())
+
+    def tell(self, command: str, number: int) -> None:
+        """Give a command, and wait until it was carried out."""
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        self._child.stdin.write(f"{command} {number}\n")
+        self._child.stdin.flush()
+        assert self._child.stdout.readline() == "done\n"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._child.kill()
+        self._child.communicate()
+
+
+def main(count: int) -> None:
+    """Serve until standard input ends."""
+    clock = SystemClock()
+    gateways = [Gateway(number, clock) for number in range(count)]
+    _say(json.dumps([gateway.port for gateway in gateways]))
+    for line in sys.stdin:
+        command, number = line.split()
+        gateways[int(number)].obey(command)
+        _say("done")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
