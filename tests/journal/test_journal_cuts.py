@@ -19,7 +19,7 @@ from tests.journal.places import STREAM, PostgresPlace, orders
 from tests.support.servers import until
 from trueup.errors import JournalConflict, JournalError
 from trueup.journal import open_journal
-from trueup.journal.backends.postgres import Session, SessionClaim
+from trueup.journal.backends.postgres import PostgresDatabase, Session, SessionClaim
 from trueup.journal.writing.store import StoredJournal
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the proxy is a Unix socket's")
@@ -141,11 +141,10 @@ def test_another_writer_still_fences_out(
 def test_a_session_is_known_before_its_lock_is_asked_for(
     journal: StoredJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    claim = journal._claim
-    assert isinstance(claim, SessionClaim)
-    this = claim._database.session()
-    claim._own.clear()
-    fetch = claim._database.fetch
+    database = journal._database
+    assert isinstance(database, PostgresDatabase)
+    this = database.session()
+    fetch = database.fetch
 
     def loses_the_answer(statement: str, *parameters: object) -> list[tuple[object, ...]]:
         rows = fetch(statement, *parameters)
@@ -153,14 +152,14 @@ def test_a_session_is_known_before_its_lock_is_asked_for(
             raise JournalError("The answer was lost.")
         return rows
 
-    for ask in (claim.take, lambda: claim.wrest([])):
-        monkeypatch.setattr(claim._database, "fetch", loses_the_answer)
+    by_take, by_wrest = SessionClaim(database, "by take"), SessionClaim(database, "by wrest")
+    for claim, ask in ((by_take, by_take.take), (by_wrest, lambda: by_wrest.wrest([]))):
+        monkeypatch.setattr(database, "fetch", loses_the_answer)
         with pytest.raises(JournalError):
             ask()
         monkeypatch.undo()
         assert claim._own == {this}
         assert claim.holders() == [this]
-        claim._own.clear()
 
 
 def test_the_number_of_an_old_session_that_is_given_again_is_no_session_of_ours(

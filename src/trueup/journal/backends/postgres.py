@@ -3,8 +3,8 @@
 A writer holds an advisory lock of its session, which the server releases when the session ends.
 After a broken connection the old session may live on in the server for a while, with the lock and
 perhaps a commit under way. So before the first write on a new connection the writer takes the lock
-again, and first ends its own old session if that session still holds the lock. A connection pooler
-in transaction mode cannot be used.
+again, and first ends its own old session if that session still holds the lock. The next opening in
+the same process does so, too. A connection pooler in transaction mode cannot be used.
 """
 
 from __future__ import annotations
@@ -70,6 +70,11 @@ class Session(NamedTuple):
     began: str | None
 
 
+# Sessions of this process that lost their connection before they released a lock, by the server's
+# address and the lock's number. Their work is over, but the server may not know of that yet.
+_ABANDONED: dict[tuple[str, int], set[Session]] = {}
+
+
 def _unreadable(url: str, why: str) -> JournalError:
     """Return the error for a URL that cannot be read; the message has no part of the password."""
     secret = url.partition("://")[2].rpartition("@")[0]
@@ -102,7 +107,8 @@ class PostgresDatabase(Database):
         host = parameters.get("host") or parameters.get("hostaddr") or "this machine"
         name = parameters.get("dbname") or parameters.get("user") or "default"
         super().__init__(f"PostgreSQL database {name!r} on {host}")
-        self._address = conninfo.make_conninfo("", **parameters)
+        self.address = conninfo.make_conninfo("", **parameters)
+        """The URL's parameters and our defaults, with the password."""
 
     @property
     def driver_error(self) -> type[Exception]:
@@ -112,7 +118,7 @@ class PostgresDatabase(Database):
     def connect(self) -> None:
         """Open the connection."""
         try:
-            connection = psycopg.connect(self._address, autocommit=True)
+            connection = psycopg.connect(self.address, autocommit=True)
             connection.execute(_SETTINGS, (str(LOCK_MS),))
         except psycopg.Error as error:
             raise JournalError(
@@ -146,8 +152,13 @@ class PostgresDatabase(Database):
     def claim(self, stream: str, token: int, *, take_over: bool) -> Claim | None:
         """Take the stream's advisory lock; with `take_over` end a living holder's session first."""
         claim = SessionClaim(self, stream)
-        if claim.take() or (take_over and claim.wrest(claim.holders())):
-            return claim
+        try:
+            if claim.renew() or (take_over and claim.wrest(claim.holders())):
+                return claim
+        except JournalError:
+            # The lock may be ours, although its answer was lost.
+            claim.release()
+            raise
         return None
 
     def is_held(self, stream: str) -> bool:
@@ -209,17 +220,23 @@ class SessionClaim:
         self.note: Tip | None = None
         self._database = database
         self._key = _lock_number(f"trueup journal {stream}")
+        self._place = (database.address, self._key)
         # Our sessions that have the lock or may have the lock, since an answer may have been lost.
-        self._own: set[Session] = set()
+        self._own: set[Session] = set(_ABANDONED.get(self._place, ()))
+        # The session that took the lock.
+        self._holder: Session | None = None
 
     def take(self) -> bool:
         """Take the lock if the lock is free."""
-        # Remembered before the request: if the answer is lost, this session may have the lock.
         this = self._database.session()
+        # The server counts: a session that takes its lock twice has to release it twice.
+        if this == self._holder:
+            return True
+        # Remembered before the request: if the answer is lost, this session may have the lock.
         self._own.add(this)
         if self._database.fetch("SELECT pg_try_advisory_lock(%s)", self._key) != [(True,)]:
             return False
-        self._own = {this}
+        self._taken_by(this)
         return True
 
     def holders(self) -> list[Session]:
@@ -229,15 +246,17 @@ class SessionClaim:
     def wrest(self, sessions: Iterable[Session]) -> bool:
         """End these sessions, and take the lock once the server has released the lock."""
         this = self._database.session()
+        if this == self._holder:
+            return True
         self._own.add(this)
         for session in sessions:
             self._database.fetch("SELECT pg_terminate_backend(%s)", session.pid)
         self._database.fetch("SELECT pg_advisory_lock(%s)", self._key)
-        self._own = {this}
+        self._taken_by(this)
         return True
 
     def renew(self) -> bool:
-        """Take the lock again on a new connection; our own old sessions may still hold the lock.
+        """Take the lock, also from our own old sessions, which may still hold the lock.
 
         Returns:
             False if another program's session holds the lock in two looks in a row.
@@ -258,9 +277,21 @@ class SessionClaim:
         """Do nothing: the writer's row in the database is the only note."""
 
     def release(self) -> None:
-        """Release the lock; a closed connection has released the lock already."""
-        with contextlib.suppress(JournalError):
+        """Release the lock; after a lost connection the next claim of this process ends it."""
+        self._holder = None
+        try:
             self._database.fetch("SELECT pg_advisory_unlock(%s)", self._key)
+        except ConnectionLost:
+            # The server may keep the session and the lock for a while, or for hours.
+            _ABANDONED.setdefault(self._place, set()).update(self._own)
+        except JournalError:
+            # The journal was closed before, or belongs to the process that this one is a fork of.
+            return
+
+    def _taken_by(self, session: Session) -> None:
+        """Remember the only session that has the lock now."""
+        self._holder, self._own = session, {session}
+        _ABANDONED.pop(self._place, None)
 
 
 def _lock_number(name: str) -> int:

@@ -24,7 +24,7 @@ from trueup.errors import JournalConflict, JournalCorrupt, JournalError
 from trueup.journal.database.database import Claim, ConnectionLost, Database, FileDamaged
 from trueup.journal.database.migrate import ensure_current
 from trueup.journal.journal import GENESIS, JournalAhead, Tip
-from trueup.journal.reading.reader import JournalReader
+from trueup.journal.reading.reader import JournalReader, successor_of
 from trueup.journal.reading.table import EventTable, Writer
 from trueup.journal.rows.chain import Row, chained, checkpoint_digest
 from trueup.journal.rows.codec import encode
@@ -140,11 +140,13 @@ class StoredJournal(JournalReader):
             # Read after the claim: before it, the earlier writer could still move the row.
             known = self._table.writer()
             self._tip, findings, self.lost = mend(self._table, known, claim.note, now_ns)
-            if self.successor:
+            # Not `self.successor`, which connects again where it must: this is one transaction.
+            successor = successor_of(self._table)
+            if successor:
                 self._release()
                 raise JournalConflict(
                     f"Stream {self.stream!r} of {self._database.name} ended: its book goes on in "
-                    f"stream {self.successor!r}. Open that account (trueup.Account), and use "
+                    f"stream {successor!r}. Open that account (trueup.Account), and use "
                     "account.portfolio(...) for each symbol."
                 )
             self._token = max(known.token + 1 if known else 1, claim.token)

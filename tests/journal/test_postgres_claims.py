@@ -1,0 +1,144 @@
+"""A stream in PostgreSQL is free as soon as its writer lets it go.
+
+The server drops the lock of an ended session some time after the client has gone, and counts how
+often a session took a lock. So a release must really release, and may not lean on the end of the
+session.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.journal.cutting_proxy import CuttingProxy
+from tests.journal.places import PostgresPlace, orders
+from trueup.errors import JournalConflict, JournalError
+from trueup.journal.backends.postgres import Session, SessionClaim
+from trueup.journal.writing.store import StoredJournal
+
+THROUGH = pytest.mark.skipif(sys.platform == "win32", reason="the proxy is a Unix socket's")
+
+
+def claim_of(journal: StoredJournal) -> SessionClaim:
+    claim = journal._claim
+    assert isinstance(claim, SessionClaim)
+    return claim
+
+
+def test_a_stream_that_was_let_go_is_free_while_its_connection_lives(
+    postgres_place: PostgresPlace,
+) -> None:
+    with postgres_place.open() as first:
+        first.append(orders(1))
+        first.let_go()
+        with postgres_place.open() as second:
+            assert second.append(orders(2)) == 2
+
+
+def test_a_stream_beside_that_was_let_go_is_free_while_the_connection_lives(
+    postgres_place: PostgresPlace,
+) -> None:
+    with postgres_place.open("account") as account:
+        beside = account.beside("EURUSD")
+        account.become_writer_of(beside, 1)
+        with pytest.raises(JournalConflict, match="is being written by"):
+            postgres_place.open("EURUSD")
+        beside.let_go()
+        with postgres_place.open("EURUSD") as bot:
+            assert bot.append(orders(1)) == 1
+        assert account.append(orders(1)) == 1
+
+
+def test_a_lock_that_was_confirmed_again_on_its_session_is_released_at_once(
+    postgres_place: PostgresPlace,
+) -> None:
+    """As after an overlapping stream, which is asked about again with each append."""
+    with postgres_place.open() as first:
+        claim = claim_of(first)
+        assert claim.renew()
+        assert claim.wrest([])
+        assert claim.renew()
+        first.let_go()
+        assert claim.holders() == []
+
+
+@pytest.fixture
+def proxy(postgres_place: PostgresPlace, tmp_path: Path) -> Iterator[CuttingProxy]:
+    between = CuttingProxy(tmp_path, postgres_place.server.folder)
+    yield between
+    between.close()
+
+
+def through(proxy: CuttingProxy, place: PostgresPlace) -> PostgresPlace:
+    """Return the place as it is reached through the proxy."""
+    url = place.url.replace(str(place.server.folder), str(proxy.folder))
+    return PostgresPlace(place.server, url)
+
+
+def sessions(place: PostgresPlace) -> set[Session]:
+    """Return the sessions that hold any stream."""
+    held = (
+        "SELECT a.pid, a.backend_start::text FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
+        " WHERE l.locktype = 'advisory' AND a.datname = current_database()"
+    )
+    return {Session(*row) for row in place.sql(held)}
+
+
+@THROUGH
+def test_a_session_that_outlives_its_closed_journal_keeps_nobody_out(
+    postgres_place: PostgresPlace, proxy: CuttingProxy
+) -> None:
+    far = through(proxy, postgres_place)
+    with far.open() as first:
+        first.append(orders(1))
+        (old,) = sessions(postgres_place)
+        # The network is gone: the server does not hear of the end, and keeps the session.
+        proxy.cut_after(0, silently=True)
+    proxy.pass_everything()
+    assert sessions(postgres_place) == {old}
+    with far.open() as second:
+        assert second.append(orders(2)) == 2
+        assert old not in sessions(postgres_place)
+
+
+@THROUGH
+def test_the_session_of_another_program_is_not_ended_by_a_journal_opened_again(
+    postgres_place: PostgresPlace, proxy: CuttingProxy
+) -> None:
+    far = through(proxy, postgres_place)
+    with far.open() as first:
+        proxy.cut_after(0, silently=True)
+    del first
+    proxy.pass_everything()
+    postgres_place.end_sessions()
+    with postgres_place.open(holder="second.py") as second:
+        with pytest.raises(JournalConflict, match=r"second\.py"):
+            far.open()
+        assert second.append(orders(1)) == 1
+
+
+@THROUGH
+def test_an_opening_that_is_cut_anywhere_keeps_the_next_one_not_out(
+    postgres_place: PostgresPlace, proxy: CuttingProxy
+) -> None:
+    far = through(proxy, postgres_place)
+    proxy.cut_after(1 << 30, silently=True)
+    far.open().close()
+    total, step = proxy.passed, 97
+    assert total > 1_000
+    failed = 0
+    for count in range(0, total, step):
+        proxy.cut_after(count, silently=True)
+        try:
+            far.open().close()
+        except JournalConflict:
+            raise
+        except JournalError:
+            failed += 1
+        proxy.pass_everything()
+        far.open().close()
+        proxy.let_the_server_know()
+    assert failed > total // step // 2
