@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from trueup.errors import (
         BrokerUnknown,
         ClaimRefused,
+        FormerWriter,
         InvariantBroken,
         JournalConflict,
         JournalCorrupt,
@@ -59,6 +60,7 @@ __all__ = [
     "ClaimRefused",
     "Data",
     "ExecutionGateway",
+    "FormerWriter",
     "Hold",
     "Intent",
     "InvariantBroken",

@@ -71,6 +71,18 @@ class ClaimRefused(Refused):
     """
 
 
+class FormerWriter(ClaimRefused):
+    """The gateway knows a newer writer of this journal; nothing was claimed or sent.
+
+    `token` is the fencing token of that writer. A journal that was put back from a backup may be
+    behind the gateway as well: `StoredJournal.raise_token` is for its only writer.
+    """
+
+    def __init__(self, message: str | None = None, *, token: int) -> None:
+        super().__init__(message)
+        self.token = token
+
+
 class Paused(Refused):
     """A person paused trading, or allows only closes; nothing was sent.
 

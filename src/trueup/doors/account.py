@@ -25,7 +25,7 @@ from trueup.doors.data import DEAL_COLUMNS, DEALS, Data, data_of
 from trueup.doors.frames import AUDIT, Library, audit_rows, frame
 from trueup.doors.local_gateway import LocalGateway, record_file
 from trueup.doors.taking_over import take_over
-from trueup.errors import BrokerUnknown, ClaimRefused, JournalError, Refused
+from trueup.errors import BrokerUnknown, ClaimRefused, FormerWriter, JournalError, Refused
 from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.gateway.terminal.terminal import Terminal
 from trueup.journal import Journal
@@ -163,12 +163,23 @@ class Account:
             symbols=tuple(sorted(policy.symbols)),
         )
         try:
-            self.gateway.claim(scope, self.manager.journal_id)
+            self._claim_fenced(scope)
         except ClaimRefused:
             raise
         except Refused as error:
             # An older gateway keeps no claims; its programs are warned of neighbours, as before.
             log.warning("[CLAIM] %s is not claimed: %s", self.manager.stream, error)
+
+    def _claim_fenced(self, scope: Scope) -> None:
+        """Claim a scope with the journal's token, before anything of the broker is judged."""
+        manager = self.manager
+        try:
+            self.gateway.claim(scope, manager.journal_id, manager.journal_token)
+        except FormerWriter as error:
+            # The journal was put back from a backup, and counts from an older token. Only its
+            # present writer can raise the token: a former writer fails here.
+            manager.raise_token(error.token + 1)
+            self.gateway.claim(scope, manager.journal_id, manager.journal_token)
 
     def _name_journal(self, _: Sequence[Event]) -> None:
         """Name the journal in the claim, once a new journal has its first event.

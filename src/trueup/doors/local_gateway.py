@@ -165,8 +165,12 @@ class LocalGateway(ExecutionGateway):
         with self._turn:
             return self._watcher.turn()
 
-    def claim(self, scope: Scope, journal: str = "") -> None:
-        """Claim a scope among the programs of this machine; see `LocalClaims.claim`."""
+    def claim(self, scope: Scope, journal: str = "", token: int = 0) -> None:
+        """Claim a scope among the programs of this machine; see `LocalClaims.claim`.
+
+        The token is not needed: the lock of a program that ended is free, and a program that is
+        frozen keeps it.
+        """
         self._local_claims.claim(scope, journal)
 
     def release_claim(self) -> None:

@@ -2,6 +2,9 @@
 
 The claim has the name `run` of its scope, and the orders of the holder carry that name. A gateway
 that gave the claim to another writer meanwhile refuses them.
+
+The request also carries the fencing token of the holder's journal. A gateway records the newest
+token of each journal, and refuses claims, orders and questions with an older token from then on.
 """
 
 from __future__ import annotations
@@ -26,11 +29,13 @@ class ClaimRequest(msgspec.Struct, tag_field="action", tag="CLAIM", omit_default
         scope: the holder's names and the scope, as `core.claims.claimable` returns it.
         journal: the id of the holder's journal, by which a restarted holder is recognised.
         release: give the claim up instead.
+        token: the holder's fencing token of that journal, 0 for none.
     """
 
     scope: Scope
     journal: str = ""
     release: bool = False
+    token: int = 0
 
 
 class ClaimReply(msgspec.Struct, omit_defaults=True):
@@ -41,12 +46,18 @@ class ClaimReply(msgspec.Struct, omit_defaults=True):
         account: the terminal's account, as login@server.
         lease_ms: how long the claim lasts without a request of its holder; 0 for a released claim.
         error: why the claim was rejected.
+        token: the newest token of the journal that the gateway has recorded; 0 for a gateway that
+            records none.
+        refused: how many orders with an older token of the journal were refused since the record
+            began.
     """
 
     status: Literal["SUCCESS", "REJECTED"]
     account: str = ""
     lease_ms: int = 0
     error: str = ""
+    token: int = 0
+    refused: int = 0
 
 
 def encode_claim_request(request: ClaimRequest) -> bytes:

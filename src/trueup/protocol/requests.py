@@ -36,6 +36,8 @@ ACTIONS = (
 )
 # The range of tickets that the official module accepts (Python integration).
 TICKETS = range(2**64)
+# The record stores a token as a signed integer of 64 bits.
+FENCING_TOKENS = range(2**63)
 TRADES = frozenset({"BUY", "SELL"})
 TYPES = ("market", "limit", "stop", "stop_limit")
 CHANGES = frozenset({"MODIFY", "CANCEL", "MODIFY_ORDER"})
@@ -54,7 +56,7 @@ NOT_PARAMETERS = frozenset(
         *("order_id", "uuid", "session", "id", "ticket", "timestamp"),
         *("since_msc", "until_msc", "after", "scope"),
         *("function", "args", "named"),
-        *("stream", "key", "journal", "book", "claim", "release", "with_result"),
+        *("stream", "key", "journal", "book", "claim", "token", "release", "with_result"),
     }
 )
 # All actions that may change something at the broker.
@@ -83,7 +85,8 @@ class Request(msgspec.Struct):
     `stream`, `journal` and `key` name the book that sent the order and its caller's key; the record
     keeps them. `foreign` says that the book does not have the position. `by` names the person who
     asked for an order that its sender could not journal; see `snapshot.UNJOURNALLED`. `claim` is
-    the name of the sender's claim (see `protocol.claims`), `release` belongs to CLAIM. With
+    the name of the sender's claim (see `protocol.claims`), `release` belongs to CLAIM. `token` is
+    the fencing token of the sender's `journal`, 0 for none; see `gateway.record.fences`. With
     `with_result` the reply has the fields of the module's own result. `since_msc`, `until_msc` and
     `after` belong to HISTORY, `function`, `args` and `named` to CALL.
     `ticket` and `timestamp` belong to the other dialect (see `protocol.dialect`).
@@ -134,6 +137,7 @@ class Request(msgspec.Struct):
     args: tuple[Any, ...] = ()
     named: dict[str, Any] = {}
     claim: str = ""
+    token: int = 0
     release: bool = False
     uuid: object = msgspec.UNSET
 
@@ -311,6 +315,10 @@ def _check_sizes(request: Request) -> None:
         _check_name(getattr(request, name), name)
     for name in ("stream", "journal", "key", "by"):
         _check_name(getattr(request, name), name, OWN_NAME_LONGEST)
+    if request.token not in FENCING_TOKENS:
+        raise RemoteProtocolError(
+            f"token={request.token!r:.40} is not valid: give a whole number from 0 to 2**63 - 1"
+        )
     if len(request.comment) > COMMENT_LONGEST:
         raise RemoteProtocolError(
             f"comment has {len(request.comment)} characters: give at most {COMMENT_LONGEST}, of "
@@ -352,6 +360,8 @@ def snapshot_request(request: Request) -> SnapshotRequest:
         book=request.book,
         scope=request.scope,
         claim=request.claim,
+        journal=request.journal,
+        token=request.token,
     )
 
 
@@ -370,7 +380,8 @@ def call_request(request: Request) -> CallRequest:
 def claim_request(request: Request) -> ClaimRequest:
     """Return the fields of a CLAIM request as a `ClaimRequest`."""
     assert request.scope is not None
-    return ClaimRequest(claimable(request.scope), request.journal, request.release)
+    scope = claimable(request.scope)
+    return ClaimRequest(scope, request.journal, request.release, request.token)
 
 
 def parameters_of(request: Request) -> dict[str, Any]:

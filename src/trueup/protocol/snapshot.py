@@ -95,6 +95,9 @@ class SnapshotRequest(msgspec.Struct, tag_field="action", tag="SNAPSHOT", omit_d
             `symbols`. Without a scope the reply names no other books; a scope without a `run`
             belongs to no book and asks for all books.
         claim: the name of the sender's claim, which this request renews (see `protocol.claims`).
+        journal: the id of the sender's journal; empty without one.
+        token: the sender's fencing token of that journal, 0 for none. The gateway records the token
+            before it replies, and refuses requests with an older token from then on.
     """
 
     session: str
@@ -108,6 +111,8 @@ class SnapshotRequest(msgspec.Struct, tag_field="action", tag="SNAPSHOT", omit_d
     book: BookAsked | None = None
     scope: Scope | None = None
     claim: str = ""
+    journal: str = ""
+    token: int = 0
 
     @property
     def asks_more(self) -> bool:

@@ -41,7 +41,7 @@ class WatchingGateway(ExecutionGateway):
         """Refuse: a watch sends nothing."""
         raise Refused(ONLY_READS)
 
-    def claim(self, scope: Scope, journal: str = "") -> NoReturn:
+    def claim(self, scope: Scope, journal: str = "", token: int = 0) -> NoReturn:
         """Refuse: a claim would keep the bot itself out."""
         raise Refused(ONLY_READS)
 

@@ -16,6 +16,7 @@ from trueup.core.claims import claimable
 from trueup.core.scope import Scope
 from trueup.errors import (
     ClaimRefused,
+    FormerWriter,
     NotSent,
     OutcomeUnknown,
     Refused,
@@ -58,6 +59,10 @@ class GatewayClaims:
         self._lease_ms = LEASE_MS
         self._renewing: _Renewing | None = None
         self._trouble = ""
+        self.recorded_token: int = 0
+        """The token in the gateway's latest reply; 0 for a gateway that records none."""
+        self.refused_orders: int = 0
+        """How many orders of former writers the gateway has refused, by its latest reply."""
 
     @property
     def claimed(self) -> Scope | None:
@@ -65,11 +70,18 @@ class GatewayClaims:
         request = self._request
         return None if request is None else request.scope
 
-    def claim(self, scope: Scope, journal: str = "") -> None:
+    @property
+    def fence(self) -> tuple[str, int]:
+        """Journal and token of the claim; an empty text and 0 without them."""
+        request = self._request
+        return ("", 0) if request is None else (request.journal, request.token)
+
+    def claim(self, scope: Scope, journal: str = "", token: int = 0) -> None:
         """Claim a scope; see `ExecutionGateway.claim`."""
         process = this_process()
         names = {"process": scope.process or process.number, "host": scope.host or process.host}
-        request = ClaimRequest(claimable(msgspec.structs.replace(scope, **names)), journal)
+        scope = claimable(msgspec.structs.replace(scope, **names))
+        request = ClaimRequest(scope, journal, token=token)
         with self._turn:
             self._ask(request)
             self._request, self._trouble = request, ""
@@ -125,6 +137,10 @@ class GatewayClaims:
             self._link = self._new_link()
             self._require_claims()
         reply = decode_claim_reply(self._exchanged(encode_claim_request(request)))
+        self.recorded_token, self.refused_orders = reply.token, reply.refused
+        if reply.status == "REJECTED" and reply.token > request.token:
+            why = f"Nothing was claimed at {self._name}: {reply.error}."
+            raise FormerWriter(why, token=reply.token)
         if reply.status == "REJECTED":
             raise ClaimRefused(f"Nothing was claimed at {self._name}: {reply.error}.")
         self._lease_ms = reply.lease_ms or self._lease_ms

@@ -198,6 +198,10 @@ class ExecutionGateway:
         if claimed is not None:
             # The gateway refuses the order if it gave this claim to another writer meanwhile.
             order = {**order, "claim": claimed.run}
+            journal, token = self._claims.fence
+            if token and order.get("journal") == journal:
+                # The gateway refuses the order if it knows a newer writer of the journal.
+                order = {**order, "token": token}
         try:
             message = orders.encode_order(order)
             reply = self._exchange(self._orders, message)
@@ -212,7 +216,7 @@ class ExecutionGateway:
                 log.error("Order %s: %s", order.get("order_id"), error)
             return orders.spell_outcome(order.get("order_id"), outcome.Unknown(str(error)))
 
-    def claim(self, scope: Scope, journal: str = "") -> None:
+    def claim(self, scope: Scope, journal: str = "", token: int = 0) -> None:
         """Claim a scope of the gateway's account, in place of what this object has claimed so far.
 
         While the claim is held, no other writer gets a claim that overlaps, and every order of this
@@ -224,16 +228,21 @@ class ExecutionGateway:
                 is login@server, or empty for the terminal's account.
             journal: the id of the writer's journal. A restarted program with the same stream and
                 journal takes its claim over at once.
+            token: the writer's fencing token of that journal (`StoredJournal.token`), 0 for none.
+                The gateway records the token on disk before it replies, and refuses requests with
+                an older token of the journal from then on. Orders and questions carry it as well.
 
         Raises:
+            FormerWriter: the gateway knows a newer token of the journal; nothing was claimed.
             ClaimRefused: another writer claimed a part of the scope; the claim so far stays.
             Refused: the gateway does not serve CLAIM.
             NotSent: nothing was claimed; a retry is safe.
             OutcomeUnknown, RemoteProtocolError: no usable answer came; a retry is safe.
             ValueError: the scope is not valid.
         """
-        self._claims.claim(scope, journal)
+        self._claims.claim(scope, journal, token)
         self._reader.claim = scope.run
+        self._reader.fence = self._claims.fence
 
     def name_journal(self, journal: str) -> None:
         """Tell the gateway the id of the claim's journal, which may get its id after the claim.
@@ -241,16 +250,28 @@ class ExecutionGateway:
         The gateway is told soon, in the thread that renews the claim; without a claim, never.
         """
         self._claims.name_journal(journal)
+        self._reader.fence = self._claims.fence
 
     def release_claim(self) -> None:
         """Give the claim up; a second call does nothing."""
-        self._reader.claim = ""
+        self._reader.claim, self._reader.fence = "", ("", 0)
         self._claims.release()
 
     @property
     def claimed(self) -> Scope | None:
         """The scope that this object claimed last, or None."""
         return self._claims.claimed
+
+    @property
+    def is_fenced(self) -> bool:
+        """Whether the gateway has recorded the token of the claim, so older ones are refused."""
+        token = self._claims.fence[1]
+        return bool(token) and self._claims.recorded_token == token
+
+    @property
+    def refused_orders(self) -> int:
+        """How many orders of former writers of the journal the gateway has refused so far."""
+        return self._claims.refused_orders
 
     def request_status(self, order_id: str) -> RequestStatus | Unknown:
         """Ask the gateway's record for the outcome of an order, and wait for the answer.

@@ -103,6 +103,8 @@ class Reader:
         self._serves_snapshots = False
         self.claim: str = ""
         """The name of the claim that each question renews; empty for none."""
+        self.fence: tuple[str, int] = ("", 0)
+        """The journal and the fencing token that each question carries."""
         self.keeps_record: bool = False
         self._id = 0
         self.forms: Forms = Forms()
@@ -234,6 +236,8 @@ class Reader:
                 book=question.book if "BOOK" in self.capabilities else None,
                 scope=question.scope,
                 claim=self.claim,
+                journal=self.fence[0],
+                token=self.fence[1] if self.fence[0] else 0,
             )
         )
 

@@ -32,6 +32,7 @@ from trueup.gateway.reading.symbol_check import SymbolCheck
 from trueup.gateway.reading.watcher import Watcher
 from trueup.gateway.record.at_most_once import GatewayPoint, RequestRecord, carry_on
 from trueup.gateway.record.claims import Claims
+from trueup.gateway.record.fences import Fences
 from trueup.gateway.record.investigate import Investigator
 from trueup.gateway.record.recorded_requests import RecordedRequests
 from trueup.gateway.record.store import RequestStore, StoreTrouble
@@ -72,7 +73,14 @@ from trueup.protocol.requests import (
     not_begun,
     snapshot_request,
 )
-from trueup.protocol.snapshot import CAPABILITIES, UNJOURNALLED, VERSION, HelloReply, SnapshotReply
+from trueup.protocol.snapshot import (
+    CAPABILITIES,
+    UNJOURNALLED,
+    VERSION,
+    HelloReply,
+    SnapshotReply,
+    SnapshotRequest,
+)
 from trueup.protocol.text import read_json
 
 log: Logger = logger("trueup.desk")
@@ -124,7 +132,8 @@ class Desk:
         durable = (UNJOURNALLED,) if store.is_durable else ()
         self.capabilities: tuple[str, ...] = (*CAPABILITIES, *durable)
         """The capabilities that HELLO and GET_POSITIONS list."""
-        self._claims = Claims(store, now_ns, clocks.age_ns)
+        self._fences = Fences(store)
+        self._claims = Claims(store, now_ns, clocks.age_ns, self._fences)
         self._record = RequestRecord(
             store,
             Investigator(self._snapshots, boot, grace_sec),
@@ -133,6 +142,7 @@ class Desk:
             crash,
             clocks=clocks,
             claims=self._claims,
+            fences=self._fences,
         )
         # When the terminal was last asked for its account, by the clock for ages; None for never.
         self._met_ns: int | None = None
@@ -348,6 +358,9 @@ class Desk:
             reply = self._snapshots.make(wanted)
         except CannotRead as error:
             return ErrorReply("FAILED", str(error), error.cause)
+        why = self._former_writer(wanted, access)
+        if why:
+            return ErrorReply("FAILED", why)
         # Only a full snapshot carries these; "unchanged" means that they are the same, too.
         if isinstance(reply, SnapshotReply):
             account = reply.account
@@ -357,6 +370,19 @@ class Desk:
                 reply.sent = self._record.sent_by(account.login, account.server, wanted.book)
             reply.neighbours = self._books.beside(wanted, account.name)
         return reply
+
+    def _former_writer(self, wanted: SnapshotRequest, access: Access) -> str:
+        """Record the token of a question; return why the token is refused, or an empty text."""
+        reading = self._snapshots.latest
+        # Who may only read must not fence out the writer.
+        if not wanted.token or reading is None or not access.may_trade:
+            return ""
+        account = reading.account
+        try:
+            self._record.serve(account.login, account.server)
+            return self._fences.why_not(wanted.journal, wanted.token, account)
+        except StoreTrouble as trouble:
+            return f"the token of journal {wanted.journal!r:.60} cannot be recorded: {trouble}"
 
     def _history(self, request: Request) -> Reply:
         try:

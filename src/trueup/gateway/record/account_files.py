@@ -31,6 +31,7 @@ from trueup.gateway.record.store import (
     UNOPENED,
     ClaimRow,
     Entry,
+    FenceRow,
     RequestStore,
     StoreTrouble,
 )
@@ -208,6 +209,18 @@ class AccountRecords:
             StoreTrouble: the claims could not be written; the record is unchanged.
         """
         self._current.keep_claims(login, server, kept, dropped)
+
+    def fence(self, login: int, server: str, journal: str) -> FenceRow:
+        """Return the fence of a journal in the served account; token 0 if none was recorded."""
+        return self._current.fence(login, server, journal)
+
+    def keep_fence(self, login: int, server: str, journal: str, fence: FenceRow) -> None:
+        """Write the fence of a journal to disk; a recorded token never becomes smaller.
+
+        Raises:
+            StoreTrouble: the fence could not be written; the record is unchanged.
+        """
+        self._current.keep_fence(login, server, journal, fence)
 
     def drop_old(self) -> int:
         """Delete the requests that are past their retention; return their number."""

@@ -8,7 +8,8 @@
   terminal proves it (`gateway.record.investigate`).
 * A book's key names a single order. Another id under the same key is refused if the first order may
   have been executed: a bot that restored its journal from a backup has forgotten that order.
-* An order that contradicts a claim (`gateway.record.claims`) is refused.
+* An order that contradicts a claim (`gateway.record.claims`) is refused, and so is an order of a
+  former writer of its journal (`gateway.record.fences`).
 * A request that cannot be written first is not sent. While the record cannot be read, the outcome
   is UNKNOWN as well, because an earlier request with this id may have been executed.
 * A refused id stays refused: a copy may arrive when it could be sent, after its sender was told
@@ -37,6 +38,7 @@ from trueup.core.gateway_record import (
     SentOrders,
 )
 from trueup.gateway.record.claims import Claims
+from trueup.gateway.record.fences import Fences
 from trueup.gateway.record.investigate import LOOK_BACK_SEC, SECOND_NS, Investigator, Sending
 from trueup.gateway.record.recorded_requests import RecordedRequests
 from trueup.gateway.record.rows import (
@@ -102,6 +104,7 @@ class RequestRecord:
         crash: called at every `GatewayPoint`.
         clocks: the machine's clocks; by default `now_ns` stands for all of them.
         claims: the claims of the clients; None if there are none.
+        fences: the newest tokens of the journals; by default those of `store`.
     """
 
     def __init__(
@@ -114,8 +117,10 @@ class RequestRecord:
         *,
         clocks: Clocks | None = None,
         claims: Claims | None = None,
+        fences: Fences | None = None,
     ) -> None:
         self._store, self._claims = store, claims
+        self._fences = fences or Fences(store)
         self._investigator = investigator
         self._boot = boot
         self._now_ns, self._clocks = now_ns, clocks or one_clock(now_ns)
@@ -170,7 +175,8 @@ class RequestRecord:
         if isinstance(account, str):
             return self._refused(request, None, not_sent(request, account))
         try:
-            why = _not_meant(request, account) or self._key_used(request, account)
+            why = _not_meant(request, account) or self._former_writer(request, account)
+            why = why or self._key_used(request, account)
             if not why and self._claims is not None:
                 why = self._claims.why_not(request, account)
         except StoreTrouble as trouble:
@@ -383,6 +389,13 @@ class RequestRecord:
             state = "unknown" if reply.status == "UNKNOWN" else "settled"
             self._store.end(order_id, state, _encode(reply))
             self._unwritten_outcomes.pop(order_id, None)
+
+    def _former_writer(self, request: Request, account: AccountInfo) -> str:
+        """Return why the token of an order is refused, or an empty text; count the refusal."""
+        why = self._fences.why_not(request.journal, request.token, account)
+        if why:
+            self._fences.count_refused(request.journal, account)
+        return why
 
     # A repeated request.
 

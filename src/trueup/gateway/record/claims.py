@@ -24,6 +24,7 @@ from typing import Final
 import msgspec
 
 from trueup.core.claims import WriterClaim, has_order, why_taken
+from trueup.gateway.record.fences import Fences
 from trueup.gateway.record.recorded_requests import RecordedRequests
 from trueup.gateway.record.store import DAY_NS, ClaimRow, StoreTrouble
 from trueup.gateway.terminal.terminal import AccountInfo
@@ -55,12 +56,18 @@ class Claims:
         store: the record of requests.
         now_ns: nanoseconds of UTC since 1970.
         age_ns: the clock for leases.
+        fences: the newest tokens of the journals; by default those of `store`.
     """
 
     def __init__(
-        self, store: RecordedRequests, now_ns: Callable[[], int], age_ns: Callable[[], int]
+        self,
+        store: RecordedRequests,
+        now_ns: Callable[[], int],
+        age_ns: Callable[[], int],
+        fences: Fences | None = None,
     ) -> None:
         self._store, self._now_ns, self._age_ns = store, now_ns, age_ns
+        self._fences = fences or Fences(store)
         self._began_ns = age_ns()
         self._renewed: OrderedDict[str, int] = OrderedDict()
 
@@ -83,11 +90,16 @@ class Claims:
         if request.release:
             self._store.keep_claims(account.login, account.server, (), (request.scope.run,))
             return ClaimReply("SUCCESS", here)
+        # First the fence: a former writer of the journal must not take its claim back.
+        why = self._fences.why_not(request.journal, request.token, account)
+        fence = self._fences.of(request.journal, account)
+        if why:
+            return ClaimReply("REJECTED", here, error=why, token=fence.token)
         scope = msgspec.structs.replace(request.scope, account=here)
         why = self._take(WriterClaim(scope, request.journal, self._now_ns()), account)
         if why:
             return ClaimReply("REJECTED", here, error=why)
-        return ClaimReply("SUCCESS", here, LEASE_MS)
+        return ClaimReply("SUCCESS", here, LEASE_MS, token=fence.token, refused=fence.refused)
 
     def renew(self, name: str) -> None:
         """Begin a claim's lease anew, unless the claim was given to another writer."""

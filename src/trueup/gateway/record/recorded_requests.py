@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from trueup.core.gateway_record import BookAsked, RecordMark
-from trueup.gateway.record.store import ClaimRow, Entry
+from trueup.gateway.record.store import ClaimRow, Entry, FenceRow
 
 
 class RecordedRequests(Protocol):
@@ -66,6 +66,12 @@ class RecordedRequests(Protocol):
         self, login: int, server: str, kept: Sequence[ClaimRow], dropped: Sequence[str] = ()
     ) -> None:
         """Write new and changed claims of an account to disk, and delete others, all or nothing."""
+
+    def fence(self, login: int, server: str, journal: str) -> FenceRow:
+        """Return the fence of a journal in an account; token 0 if none was recorded."""
+
+    def keep_fence(self, login: int, server: str, journal: str, fence: FenceRow) -> None:
+        """Write the fence of a journal to disk; a recorded token never becomes smaller."""
 
     def drop_old(self) -> int:
         """Delete requests older than the retention period; return how many."""

@@ -79,6 +79,17 @@ CREATE TABLE IF NOT EXISTS claims (
     UNIQUE (login, server, name)
 )
 """
+# A table that older records lack; an earlier release ignores it.
+_FENCES = """
+CREATE TABLE IF NOT EXISTS fences (
+    login INTEGER NOT NULL,
+    server TEXT NOT NULL,
+    journal TEXT NOT NULL,
+    token INTEGER NOT NULL,
+    refused INTEGER NOT NULL,
+    PRIMARY KEY (login, server, journal)
+)
+"""
 # Claims that were given to others are kept so that their former holders can be told.
 CLAIMS_KEPT = 1_000
 _COLUMNS = (
@@ -144,6 +155,13 @@ class ClaimRow(NamedTuple):
     name: str
     claim: bytes
     given_to: str = ""
+
+
+class FenceRow(NamedTuple):
+    """The newest fencing token of a journal, and the number of orders refused for an older one."""
+
+    token: int = 0
+    refused: int = 0
 
 
 class RequestStore:
@@ -328,6 +346,30 @@ class RequestStore:
                     (CLAIMS_KEPT,),
                 )
 
+    def fence(self, login: int, server: str, journal: str) -> FenceRow:
+        """Return the fence of a journal in an account; token 0 if none was recorded."""
+        condition = "login = ? AND server = ? AND journal = ?"
+        query = f"SELECT token, refused FROM fences WHERE {condition}"
+        with self._lock, self._explained():
+            row = self._open().execute(query, (login, server, journal)).fetchone()
+            return FenceRow() if row is None else FenceRow(*row)
+
+    def keep_fence(self, login: int, server: str, journal: str, fence: FenceRow) -> None:
+        """Write the fence of a journal to disk; a recorded token never becomes smaller.
+
+        Raises:
+            StoreTrouble: the fence could not be written; the record is unchanged.
+        """
+        with self._lock, self._explained():
+            connection = self._open()
+            self._refuse_replaced()
+            connection.execute(
+                "INSERT INTO fences (login, server, journal, token, refused) "
+                "VALUES (?, ?, ?, ?, ?) ON CONFLICT (login, server, journal) DO UPDATE "
+                "SET token = max(token, excluded.token), refused = max(refused, excluded.refused)",
+                (login, server, journal, *fence),
+            )
+
     def drop_old(self) -> int:
         """Delete the requests that are past their retention; return their number."""
         with self._lock, self._explained():
@@ -462,12 +504,12 @@ class RequestStore:
 
 
 def _add_parts(connection: sqlite3.Connection) -> None:
-    """Add the columns and the table that the record lacks, and their indexes."""
+    """Add the columns and the tables that the record lacks, and their indexes."""
     has = {row[1] for row in connection.execute("PRAGMA table_info(requests)")}
     for name in _ADDED:
         if name not in has:
             connection.execute(f"ALTER TABLE requests ADD COLUMN {name} TEXT NOT NULL DEFAULT ''")
-    for statement in (*_INDEXES_OF_ADDED, _CLAIMS):
+    for statement in (*_INDEXES_OF_ADDED, _CLAIMS, _FENCES):
         connection.execute(statement)
 
 

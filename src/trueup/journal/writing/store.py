@@ -110,6 +110,30 @@ class StoredJournal(JournalReader):
         with self._database.lock:
             _again_when_lost(lambda: self._keep(position, state))
 
+    def raise_token(self, least: int) -> None:
+        """Raise this writer's token to at least `least`, if it is still the writer.
+
+        For a journal that was put back from a backup: others remember a newer token than it has.
+
+        Raises:
+            JournalConflict: another process took this stream over; nothing was changed.
+            JournalError: the token may not have been raised.
+        """
+        self._refuse_forked()
+        with self._database.lock:
+            self._ready()
+            if self._doubt is not None:
+                self._settled(self._doubt, self._tip)
+            with self._database.writing():
+                # Locks the writer's row until the commit: nobody takes the stream over meanwhile.
+                self._advance(self._tip)
+                writer = self._table.writer()
+                assert writer is not None
+                token = max(writer.token, least)
+                columns = (token, writer.holder, writer.since_ns, *writer.tip)
+                self._database.change(self._sql.claim, *columns, self.stream)
+            self._token = token
+
     def close(self) -> None:
         """Release the stream; closing twice does no harm."""
         with self._database.lock:

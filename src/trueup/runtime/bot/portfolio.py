@@ -805,6 +805,22 @@ class PortfolioManager:
         """
         return self._kept.journal_id
 
+    @property
+    def journal_token(self) -> int:
+        """The fencing token of this writer of the journal; 0 for a journal without tokens."""
+        return int(getattr(self._kept.journal, "token", 0))
+
+    def raise_token(self, least: int) -> None:
+        """Raise the journal's token; see `StoredJournal.raise_token`.
+
+        Raises:
+            JournalConflict: another process writes the journal now.
+            JournalError: the token may not have been raised.
+        """
+        raise_token = getattr(self._kept.journal, "raise_token", None)
+        if raise_token is not None:
+            raise_token(least)
+
     def recorded(self) -> Iterator[events.Event] | None:
         """Yield every event of the journal, oldest first; None without a journal.
 
