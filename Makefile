@@ -1,6 +1,6 @@
 # `make setup` needs Python 3.11 or newer; it uses uv where that is installed and pip otherwise.
 .DEFAULT_GOAL := help
-.PHONY: help setup running paper test pythons windows windows-all check bench soak crash door-kills run-kills \
+.PHONY: help setup running paper test pythons windows windows-all check bench gate soak crash door-kills run-kills \
 	mutation mutation-sample wheel format docs lock clean mutants peers
 
 VENV := .venv
@@ -50,6 +50,9 @@ check: setup ## Lint, formatting, types, import contracts
 
 bench: setup ## Measure the speeds that the documentation states
 	$(BIN)/python -m benchmarks $(ARGS)
+
+gate: setup ## Count instructions against the merge base; red if a path needs over 3 % more
+	$(BIN)/python scripts/instruction_gate.py $(ARGS)
 
 soak: setup ## Run the long tests, with many more examples
 	$(BIN)/python -m pytest -m soak --hypothesis-profile=soak --timeout=0 $(ARGS)
