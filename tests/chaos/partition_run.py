@@ -29,7 +29,7 @@ class Cable:
 def order(chaos: Chaos, cable: Cable, when: When) -> str:
     """Let the bot place its next order, and pull the cable in the middle of it."""
     assert chaos.bot.hear("waiting")
-    struck = chaos.proxy.struck
+    struck, known = chaos.proxy.struck, chaos.terminal.count_orders()
     # It stands still for as long as it takes to pull the cable; then it goes on, into nothing.
     chaos.proxy.arm(ORDER, when, NetFault.STALL)
     chaos.bot.tell()
@@ -38,6 +38,8 @@ def order(chaos: Chaos, cable: Cable, when: When) -> str:
     chaos.proxy.heal()
     said: str = chaos.bot.hear("status")
     cable.set("up")
+    # The way from the proxy to the terminal has no cable, so the order arrives in either case.
+    chaos.go_on(known, is_to_arrive=True)
     return said
 
 
@@ -47,7 +49,7 @@ def main() -> None:
     cable = Cable(end)
     steps: list[Step] = [SETTLE]
     for when in When:
-        steps += [WAIT, opens(when.name), SETTLE]
+        steps += [WAIT, opens(when.name), WAIT, SETTLE]
     steps += [WAIT, {"do": "sync"}, WAIT, SETTLE, opens("after", "sell"), REPORT]
     with (
         Terminal(Path(folder)) as terminal,

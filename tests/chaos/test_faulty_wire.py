@@ -13,20 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.chaos_world import REPORT, SETTLE, WAIT, chaotic, opens
+from tests.support.chaos_world import REPORT, SETTLE, WAIT, arrives, chaotic, opens
 from tests.support.faulty_proxy import NetFault, When
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the bot's process is POSIX's")
-
-
-def became(when: When, fault: NetFault) -> str:
-    """What an order in doubt turns out to be."""
-    if when is When.REPLY:
-        # The broker had done it before the wire failed.
-        return "FILLED"
-    # What stood still arrives after all; where only the way back is gone, it arrives at once.
-    arrives = fault in (NetFault.STALL, NetFault.HALF_OPEN_SERVER)
-    return "FILLED" if arrives else "CANCELED"
 
 
 @pytest.mark.parametrize("when", When)
@@ -35,7 +25,7 @@ def test_an_order_that_a_fault_strikes_is_executed_once_or_not_at_all(
 ) -> None:
     steps = [SETTLE]
     for fault in NetFault:
-        steps += [WAIT, opens(fault.name), SETTLE]
+        steps += [WAIT, opens(fault.name), WAIT, SETTLE]
     steps += [opens("after", "sell"), REPORT]
     with chaotic(tmp_path, steps) as chaos:
         for number, fault in enumerate(NetFault, start=1):
@@ -43,7 +33,7 @@ def test_an_order_that_a_fault_strikes_is_executed_once_or_not_at_all(
             assert said == ("FILLED" if fault is NetFault.DRIP else "IN_DOUBT"), fault
             assert chaos.proxy.struck >= number
         orders = chaos.end()["orders"]
-    expected = {fault.name: became(when, fault) for fault in NetFault} | {"DRIP": "FILLED"}
+    expected = {f.name: "FILLED" if arrives(when, f) else "CANCELED" for f in NetFault}
     assert {key: row[0] for key, row in orders.items()} == {**expected, "after": "FILLED"}
 
 
@@ -52,7 +42,7 @@ def live_through(chance: random.Random, folder: Path, orders: int) -> None:
     steps = [SETTLE]
     for number in range(orders):
         one = opens(f"k{number}", chance.choice(["buy", "sell"]), chance.randint(1, 5) / 100)
-        steps += [WAIT, one, SETTLE]
+        steps += [WAIT, one, WAIT, SETTLE]
     with chaotic(folder, [*steps, REPORT]) as chaos:
         for _ in range(orders):
             chaos.order(chance.choice(list(When)), chance.choice(list(NetFault)))
