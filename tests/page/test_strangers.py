@@ -24,7 +24,7 @@ from trueup.doors.page.later import ACTING, PAST, Screens
 from trueup.doors.page.patience import Patient
 from trueup.doors.page.people import People, form_key, new_cookie
 from trueup.doors.page.samples import Samples
-from trueup.doors.page.streams import MOST, Streams
+from trueup.doors.page.streams import MOST, Stream, Streams
 from trueup.doors.watch import Place, Watch
 
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -143,6 +143,28 @@ def test_all_streams_together_are_bounded_and_the_oldest_make_room() -> None:
     rest, left = asyncio.run(opened())
     assert rest == [True] * 5 + [False] * MOST
     assert left == 0
+
+
+def test_streams_end_with_the_page_also_those_that_are_opened_while_it_ends() -> None:
+    async def ended() -> list[tuple[bool, bool]]:
+        watch = Watch(Place("none.db"))
+        streams = Streams(watch)
+        async with streams.of("early") as early:
+            streams.end()
+            # It is woken at once, and not at its next beat.
+            await early.next_seen(60)
+            async with streams.of("late") as late:
+                return [(one.is_over, one.must_rest) for one in (early, late)]
+
+    assert asyncio.run(ended()) == [(True, False), (True, False)]
+
+
+def test_a_watch_that_tells_a_stream_while_the_page_ends_goes_on() -> None:
+    async def opened() -> Stream:
+        async with Streams(Watch(Place("none.db"))).of("browser") as stream:
+            return stream
+
+    asyncio.run(opened()).wake()
 
 
 Answer = Callable[[Request], Awaitable[Response]]

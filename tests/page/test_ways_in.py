@@ -85,4 +85,5 @@ def test_ctrl_c_ends_the_page_at_once_while_a_stream_is_open(folder: Folder) -> 
         next(lines)
         served.running.child.send_signal(signal.SIGINT)
         assert served.running.child.wait(60) == 130
-    assert served.running.text().endswith("Stopped.\n")
+    said = served.running.text()
+    assert said == f"The page is at {served.address}/ until Ctrl-C.\nStopped.\n"

@@ -70,6 +70,10 @@ class Page:
         # How many wrong tokens are being refused now.
         self._wrong = 0
 
+    def end_streams(self) -> None:
+        """End all open streams, because the page ends."""
+        self._streams.end()
+
     def application(self, more: Mapping[str, Screen]) -> Starlette:
         """Return the ASGI application; `more` are screens by their paths."""
         screens: dict[str, Screen] = {"/": _now, "/books": _books, "/live": self._live, **more}
@@ -160,12 +164,13 @@ class Page:
         sent: dict[str, str] = {}
         async with self._streams.of(visit.cookie) as opened:
             seen = await visit.seen()
-            while not opened.must_rest:
+            while not (opened.must_rest or opened.is_over):
                 late = self._watch.is_late
                 yield f"event: news\ndata: {_news(visit, screen, seen, sent, is_late=late)}\n\n"
                 fresh = await opened.next_seen(BEAT_SEC)
                 seen = seen if fresh is None else await visit.with_book(fresh)
-            yield "event: rest\ndata: \n\n"
+            if opened.must_rest:
+                yield "event: rest\ndata: \n\n"
 
 
 LIVE_SCREENS = frozenset({"now", "books", "approve", "orders"})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import socket
 import ssl
 from collections.abc import Callable
 from typing import NamedTuple
@@ -37,6 +39,24 @@ class Door(NamedTuple):
         return bool(self.certificate) or self.behind_proxy
 
 
+# uvicorn logs a traceback for each response that it cancels at its end.
+_UVICORN = logging.getLogger("uvicorn.error")
+
+
+class _Server(uvicorn.Server):
+    """A server that ends in order at Ctrl-C, while streams are open or a screen is being made."""
+
+    def __init__(self, config: uvicorn.Config, page: Page) -> None:
+        super().__init__(config)
+        self._page = page
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the streams, then what else is open."""
+        self._page.end_streams()
+        _UVICORN.disabled = True
+        await super().shutdown(sockets)
+
+
 def serve(door: Door, people: People, place: Place, opened: Callable[[str], None]) -> None:
     """Serve the page until Ctrl-C or a request to end.
 
@@ -70,7 +90,7 @@ def serve(door: Door, people: People, place: Place, opened: Callable[[str], None
         lifespan="off",
         log_config=None,
         access_log=False,
-        # An open stream would keep the process for ever.
+        # A reader who does not read would keep the process for ever.
         timeout_graceful_shutdown=1,
         # `Patient` ends the silent ones before; this holds when all connections are busy.
         limit_concurrency=MOST_CONNECTIONS + 1,
@@ -84,8 +104,9 @@ def serve(door: Door, people: People, place: Place, opened: Callable[[str], None
     watch.start()
     opened(f"{scheme}://{address_of(door.host, listening)}")
     try:
-        uvicorn.Server(config).run(sockets=[listening])
+        _Server(config, page).run(sockets=[listening])
     finally:
+        _UVICORN.disabled = False
         watch.stop()
         listening.close()
 
