@@ -47,9 +47,13 @@ def _unprivileged() -> dict[str, Any]:
 
 
 class PostgresServer:
-    """One server in a folder of its own, on a socket in that folder (on Windows: a free port)."""
+    """One server in a folder of its own, on a socket in that folder (on Windows: a free port).
 
-    def __init__(self, programs: Path) -> None:
+    `settings` are given to it at each start, as `max_connections=20`.
+    """
+
+    def __init__(self, programs: Path, *settings: str) -> None:
+        self._settings = settings
         self._identity = _unprivileged()
         self.folder = Path(tempfile.mkdtemp(prefix="trueup-pg-"))
         self._programs = programs
@@ -78,7 +82,7 @@ class PostgresServer:
     def start(self) -> None:
         """Start, and wait until it answers."""
         settings = ("fsync=off", "listen_addresses=", f"unix_socket_directories={self.folder}")
-        options = [part for setting in settings for part in ("-c", setting)]
+        options = [part for setting in settings + self._settings for part in ("-c", setting)]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [str(self._programs / "postgres"), "-D", "data", *options],

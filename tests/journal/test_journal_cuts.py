@@ -1,8 +1,8 @@
 """A writer that is alone never fences itself out, wherever its connection to the server is cut.
 
-The bytes of a whole reconnection are counted: the greeting, `take`, `holders`, `wrest` and the
-append. Then a connection is cut after each number of them, loudly and silently: in the second
-case the server keeps the session, and with it the lock.
+The bytes of a whole reconnection are counted: the greeting, the end of the former session, the
+locks and the append. Then a connection is cut after each number of them, loudly and silently: in
+the second case the server keeps the session, and with it the lock.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.journal.places import STREAM, PostgresPlace, orders
 from tests.support.servers import until
 from trueup.errors import JournalConflict, JournalError
 from trueup.journal import open_journal
-from trueup.journal.backends.postgres import PostgresDatabase, Session, SessionClaim
+from trueup.journal.backends.postgres import SessionClaim
 from trueup.journal.writing.store import StoredJournal
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the proxy is a Unix socket's")
@@ -138,38 +138,37 @@ def test_another_writer_still_fences_out(
         journal.append(orders(2))
 
 
-def test_a_session_is_known_before_its_lock_is_asked_for(
-    journal: StoredJournal, monkeypatch: pytest.MonkeyPatch
+def test_a_session_that_nobody_uses_any_more_is_ended_before_its_lock_is_asked_for(
+    journal: StoredJournal, proxy: CuttingProxy, postgres_place: PostgresPlace
 ) -> None:
-    database = journal._database
-    assert isinstance(database, PostgresDatabase)
-    this = database.session()
-    fetch = database.fetch
-
-    def loses_the_answer(statement: str, *parameters: object) -> list[tuple[object, ...]]:
-        rows = fetch(statement, *parameters)
-        if "advisory" in statement:
-            raise JournalError("The answer was lost.")
-        return rows
-
-    by_take, by_wrest = SessionClaim(database, "by take"), SessionClaim(database, "by wrest")
-    for claim, ask in ((by_take, by_take.take), (by_wrest, lambda: by_wrest.wrest([]))):
-        monkeypatch.setattr(database, "fetch", loses_the_answer)
-        with pytest.raises(JournalError):
-            ask()
-        monkeypatch.undo()
-        assert claim._own == {this}
-        assert claim.holders() == [this]
+    """The server keeps it and its locks, because the cut was silent."""
+    journal.append(orders(1))
+    (before,) = sessions(postgres_place)
+    proxy.cut_after(0, silently=True)
+    proxy.pass_everything()
+    assert sessions(postgres_place) == [before]
+    journal.append(orders(2))
+    (after,) = sessions(postgres_place)
+    assert after != before
 
 
-def test_the_number_of_an_old_session_that_is_given_again_is_no_session_of_ours(
-    journal: StoredJournal, monkeypatch: pytest.MonkeyPatch
+def test_a_stream_that_was_closed_without_a_connection_is_free_for_this_process(
+    journal: StoredJournal, proxy: CuttingProxy, postgres_place: PostgresPlace
 ) -> None:
-    claim = journal._claim
-    assert isinstance(claim, SessionClaim)
-    this = claim._database.session()
-    later = Session(this.pid, "2099-01-01 00:00:00+00")
-    monkeypatch.setattr(claim, "take", lambda: False)
-    monkeypatch.setattr(claim, "holders", lambda: [later])
-    monkeypatch.setattr(claim, "wrest", lambda sessions: pytest.fail("a stranger was ended"))
-    assert not claim.renew()
+    journal.append(orders(1))
+    (before,) = sessions(postgres_place)
+    proxy.cut_after(0, silently=True)
+    proxy.pass_everything()
+    journal.close()
+    assert sessions(postgres_place) == [before]
+    url = postgres_place.url.replace(str(postgres_place.server.folder), str(proxy.folder))
+    with open_journal(url, STREAM, now_ns=lambda: 1) as again:
+        assert again.append(orders(2)) == 2
+
+
+def sessions(place: PostgresPlace) -> list[tuple[int]]:
+    """The sessions that have locks of streams."""
+    return place.sql(
+        "SELECT DISTINCT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND database ="
+        " (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )

@@ -213,8 +213,8 @@ def test_postgres_claim_is_renewed_also_when_the_old_session_ends_at_that_moment
         claim = journal._claim
         assert isinstance(claim, SessionClaim)
         answers = [False]
-        take = claim.take
-        monkeypatch.setattr(claim, "take", lambda: answers.pop() if answers else take())
+        attempt = claim._try
+        monkeypatch.setattr(claim, "_try", lambda: answers.pop() if answers else attempt())
         monkeypatch.setattr(claim, "holders", list)
         assert claim.renew()
         assert answers == []

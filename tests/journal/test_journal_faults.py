@@ -229,19 +229,28 @@ def test_append_after_another_took_over_while_the_connection_was_lost_is_refused
     with postgres_place.open() as journal:
         journal.append(orders(1))
         postgres_place.end_sessions()
-        with postgres_place.open(holder="second.py") as second:
+        with postgres_place.writer_process(holder="second.py") as second:
             for _ in range(2):
                 with pytest.raises(JournalConflict, match=r"second\.py"):
                     journal.append(orders(2))
-            assert second.append(orders(3)) == 2
-    with postgres_place.reader() as reader:
-        assert list(reader.read()) == orders(1, 3)
+            assert second.ask("append 1") == "2"
+
+
+def test_a_stream_whose_session_was_ended_still_has_its_writer_in_this_process(
+    postgres_place: PostgresPlace,
+) -> None:
+    with postgres_place.open() as journal:
+        journal.append(orders(1))
+        postgres_place.end_sessions()
+        with pytest.raises(JournalConflict, match="which is this process"):
+            postgres_place.open()
+        mended(journal, 1)
 
 
 def test_append_while_another_session_locks_the_row_is_refused_in_time(
     postgres_place: PostgresPlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trueup.journal.backends.postgres.LOCK_MS", 50)
+    monkeypatch.setattr("trueup.journal.backends.server_session.LOCK_MS", 50)
     with postgres_place.open() as journal:
         journal.append(orders(1))
         with postgres_place.connected() as other:

@@ -38,8 +38,14 @@ RULES = {
         r"\brandom\.(?!Random\b)\w+\(|\bRandom\(\)|\b(secrets|SystemRandom|urandom)\b[.(]",
         "",
         # What a user's own strategy draws follows from the seed of its run, too.
-        # A token that somebody could compute again would open the page to them.
-        (*NAMES_OF_RUNS, "lab/runs/run.py", "doors/page/people.py"),
+        # A token that somebody could compute again would open the page to them, and a process that
+        # knew the lock of another's sessions would end them.
+        (
+            *NAMES_OF_RUNS,
+            "lab/runs/run.py",
+            "doors/page/people.py",
+            "journal/backends/server_session.py",
+        ),
     ),
     "chance lives in the simulator": (r"^(import|from) random\b", "", CHANCE),
     "ids in the core follow from the evidence": (r"\buuid\b|\buuid[14]\b", "core/", ()),

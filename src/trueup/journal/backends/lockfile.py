@@ -28,6 +28,9 @@ from trueup.journal.journal import Tip
 class FileClaim(filelock.LockableFile):
     """The right to write a stream of a SQLite file."""
 
+    held_on: int | None = 0
+    """The lock does not depend on a connection."""
+
     def __init__(self, path: Path, token: int, note: Tip | None) -> None:
         self.token: int = token
         self.note: Tip | None = note

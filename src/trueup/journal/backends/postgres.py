@@ -1,34 +1,36 @@
 """A journal in PostgreSQL: the journals of many accounts in a single database.
 
-A writer holds an advisory lock of its session, which the server releases when the session ends.
-After a broken connection the old session may live on in the server for a while, with the lock and
-perhaps a commit under way. So before the first write on a new connection the writer takes the lock
-again, and first ends its own old session if that session still holds the lock. The next opening in
-the same process does so, too. A connection pooler in transaction mode cannot be used.
+A writer holds an advisory lock of a session, which the server releases when the session ends. The
+streams of a process share a few sessions (`server_session`). A session that is made after a broken
+connection ends its predecessor and takes the locks again, before anything is written. A connection
+pooler in transaction mode cannot be used.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import re
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg
 from psycopg import conninfo, errors
 
 from trueup.errors import JournalError
-from trueup.forks import cut_handle
-from trueup.journal.database.database import Claim, ConnectionLost, Database
+from trueup.journal.backends.server_session import (
+    SESSIONS,
+    WITH_LOCK,
+    ServerSession,
+    first_line,
+    lost,
+)
+from trueup.journal.database.database import Claim, Database
 from trueup.journal.database.statements import POSTGRESQL
 from trueup.journal.journal import Tip
 
-# The longest waits of an append: for a connection, for a silent server, for another writer's lock.
+# The longest waits of an append: for a connection, and for a silent server.
 CONNECT_S = 5
 SILENCE_MS = 10_000
-LOCK_MS = 5_000
-SEE_TO_SERVER = "start the PostgreSQL server, or repair the network on the way to it"
 # Any number, as long as it is the same in every release.
 _MIGRATION_LOCK = 7_461_776_870
 _DEFAULTS = {
@@ -39,40 +41,13 @@ _DEFAULTS = {
     "keepalives_interval": 2,
     "keepalives_count": 3,
 }
-# Commits must reach the server's disk, whatever the server's default is.
-_SETTINGS = (
-    "SELECT set_config('lock_timeout', %s, false), set_config('synchronous_commit',"
-    " CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'"
-    " ELSE current_setting('synchronous_commit') END, false)"
-)
-# The server reuses process numbers, so a session is identified by its number and its start time.
-# The start time of other users' sessions is hidden; those sessions are never ours.
-_HOLDERS = (
-    "SELECT l.pid, a.backend_start::text FROM pg_locks l"
-    " LEFT JOIN pg_stat_activity a ON a.pid = l.pid"
-    " WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1"
-    " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-    " AND (l.classid::bigint << 32) | l.objid::bigint = %s"
-)
+_HOLDERS = f"SELECT pid {WITH_LOCK} AND granted"
 # Not `to_regclass`: within a transaction that function answers from a cache, and would miss tables
 # that another session created while this session waited for the lock.
 _HAS_TABLES = (
     "SELECT EXISTS (SELECT FROM pg_tables"
     " WHERE tablename = 'journal_revision' AND schemaname = ANY (current_schemas(false)))"
 )
-_THIS_SESSION = "SELECT pid, backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()"
-
-
-class Session(NamedTuple):
-    """A session of the server: its process number and its start time."""
-
-    pid: int
-    began: str | None
-
-
-# Sessions of this process that lost their connection before they released a lock, by the server's
-# address and the lock's number. Their work is over, but the server may not know of that yet.
-_ABANDONED: dict[tuple[str, int], set[Session]] = {}
 
 
 def _unreadable(url: str, why: str) -> JournalError:
@@ -107,8 +82,8 @@ class PostgresDatabase(Database):
         host = parameters.get("host") or parameters.get("hostaddr") or "this machine"
         name = parameters.get("dbname") or parameters.get("user") or "default"
         super().__init__(f"PostgreSQL database {name!r} on {host}")
-        self.address = conninfo.make_conninfo("", **parameters)
-        """The URL's parameters and our defaults, with the password."""
+        self._address = conninfo.make_conninfo("", **parameters)
+        self._use(ServerSession(self._address, self.name))
 
     @property
     def driver_error(self) -> type[Exception]:
@@ -117,19 +92,35 @@ class PostgresDatabase(Database):
 
     def connect(self) -> None:
         """Open the connection."""
-        try:
-            connection = psycopg.connect(self.address, autocommit=True)
-            connection.execute(_SETTINGS, (str(LOCK_MS),))
-        except psycopg.Error as error:
-            raise JournalError(
-                f"{self.name} cannot be reached: {_first_line(error)}.", remedy=SEE_TO_SERVER
-            ) from error
-        self._connection = connection
+        self._session.join(self)
+        self._connection = self._session
 
-    def cut(self, connection: psycopg.Connection[Any]) -> None:
+    def connect_to_write(self, stream: str) -> None:
+        """Share the connection of the stream's session with other streams of this process."""
+        self._use(SESSIONS.of(self._address, self.name, stream))
+        self.connect()
+
+    def close(self) -> None:
+        """End the use of the connection; closing twice does no harm."""
+        with self.lock:
+            session, self._connection = self._connection, None
+            if session is not None:
+                session.leave(self)
+
+    def cut(self, connection: ServerSession) -> None:
         """Cut the socket in a forked process, so that the child cannot end the parent's session."""
-        with contextlib.suppress(psycopg.Error, OSError):
-            cut_handle(connection.fileno())
+        connection.let_go_in_child()
+
+    def fetch(self, statement: str, *parameters: object) -> list[Any]:
+        """Return all rows; outside transactions, streams that share a session read beside it."""
+        reading = self._session.reading()
+        if reading is None:
+            return super().fetch(statement, *parameters)
+        self._open()
+        try:
+            return reading.fetch(statement, parameters)
+        except psycopg.Error as error:
+            raise self.explain(error) from error
 
     def wait_for_migration(self) -> None:
         """Within a write transaction, wait until no other process changes the tables."""
@@ -142,28 +133,20 @@ class PostgresDatabase(Database):
         rows = self.fetch(self.statements.revision)
         return str(rows[0][0]) if rows else ""
 
-    def restore(self) -> bool:
-        """Connect again after a broken connection; return whether a new connection was made."""
-        if not self._open().closed:
-            return False
-        self.connect()
-        return True
+    def restore(self) -> None:
+        """Connect again after a broken connection."""
+        self._open()
+        self._session.restore()
 
     def claim(self, stream: str, token: int, *, take_over: bool) -> Claim | None:
         """Take the stream's advisory lock; with `take_over` end a living holder's session first."""
-        claim = SessionClaim(self, stream)
-        try:
-            if claim.renew() or (take_over and claim.wrest(claim.holders())):
-                return claim
-        except JournalError:
-            # The lock may be ours, although its answer was lost.
-            claim.release()
-            raise
-        return None
+        claim = SessionClaim(self, self._session, stream)
+        return claim if claim.take(take_over=take_over) else None
 
     def is_held(self, stream: str) -> bool:
         """Return whether a session has the stream's advisory lock."""
-        return bool(SessionClaim(self, stream).holders())
+        claim = SessionClaim(self, self._session, stream)
+        return claim.is_held_here or bool(claim.holders())
 
     def wait_for_account(self, account: str) -> None:
         """Take a lock of the account until the end of the transaction.
@@ -182,25 +165,23 @@ class PostgresDatabase(Database):
 
         A connection that cannot roll back is useless, and is closed.
         """
-        super().rollback()
-        if self._connection is not None and not self._connection.closed and self.in_transaction():
-            self._connection.close()
+        if self._connection is None or not self._session.is_alive:
+            return
+        try:
+            if self.in_transaction():
+                self._open().execute("ROLLBACK")
+        except psycopg.Error:
+            self._session.end()
 
     def in_transaction(self) -> bool:
         """Return whether a transaction is open."""
         idle = psycopg.pq.TransactionStatus.IDLE
         return bool(self._open().info.transaction_status != idle)
 
-    def session(self) -> Session:
-        """Return the server's session of this connection."""
-        ((pid, began),) = self.fetch(_THIS_SESSION)
-        return Session(pid, began)
-
     def explain(self, error: Exception) -> JournalError:
         """Return an error of PostgreSQL as a `JournalError` in plain words."""
-        if self._connection is not None and self._connection.closed:
-            words = f"{self.name}: the connection was lost ({_first_line(error)})."
-            return ConnectionLost(words, remedy=SEE_TO_SERVER)
+        if self._connection is not None and not self._session.is_alive:
+            return lost(self.name, error)
         if isinstance(error, errors.UniqueViolation) and "intent_id" in str(error):
             return JournalError("An intent of this append is in the journal already.")
         if isinstance(error, errors.DiskFull):
@@ -209,64 +190,65 @@ class PostgresDatabase(Database):
         if isinstance(error, errors.LockNotAvailable):
             words = f"{self.name}: another session keeps it locked."
             return JournalError(words, remedy="end that session: pg_locks names it")
-        return JournalError(f"{self.name}: {_first_line(error)}.")
+        return JournalError(f"{self.name}: {first_line(error)}.")
+
+    def _use(self, session: ServerSession) -> None:
+        self._session, self.lock = session, session.lock
+
+    def _open(self) -> Any:
+        super()._open()
+        return self._session.connection
 
 
 class SessionClaim:
-    """The right to write a stream: an advisory lock of the connection's session."""
+    """The right to write a stream: an advisory lock of the session that the stream uses."""
 
-    def __init__(self, database: PostgresDatabase, stream: str) -> None:
+    def __init__(self, database: PostgresDatabase, session: ServerSession, stream: str) -> None:
         self.token = 1
         self.note: Tip | None = None
-        self._database = database
+        self._database, self._session = database, session
         self._key = _lock_number(f"trueup journal {stream}")
-        self._place = (database.address, self._key)
-        # Our sessions that have the lock or may have the lock, since an answer may have been lost.
-        self._own: set[Session] = set(_ABANDONED.get(self._place, ()))
-        # The session that took the lock.
-        self._holder: Session | None = None
 
-    def take(self) -> bool:
-        """Take the lock if the lock is free."""
-        this = self._database.session()
-        # The server counts: a session that takes its lock twice has to release it twice.
-        if this == self._holder:
+    @property
+    def held_on(self) -> int | None:
+        """The number of the connection on which the lock is held; None if it is not held."""
+        is_ours = self._session.claims.get(self._key) is self
+        return self._session.number if is_ours and self.is_held_here else None
+
+    @property
+    def is_held_here(self) -> bool:
+        """Whether the session has the lock, for whichever writer of this process."""
+        return self._session.is_alive and self._key in self._session.held
+
+    def take(self, *, take_over: bool) -> bool:
+        """Take the lock if it is free; with `take_over` also from a living holder."""
+        if self._session.claims.get(self._key) is not None:
+            # The server gives a session the same lock again, so only we can tell.
+            if not take_over:
+                return False
+            # A writer of this process; its next append fails at the fence.
+            self._session.claims.pop(self._key)
+        if self._try() or (take_over and self._wrest(self.holders())):
+            self._session.claims[self._key] = self
             return True
-        # Remembered before the request: if the answer is lost, this session may have the lock.
-        self._own.add(this)
-        if self._database.fetch("SELECT pg_try_advisory_lock(%s)", self._key) != [(True,)]:
-            return False
-        self._taken_by(this)
-        return True
+        return False
 
-    def holders(self) -> list[Session]:
-        """Return the sessions that hold the lock: at most a single session."""
-        return [Session(*row) for row in self._database.fetch(_HOLDERS, self._key)]
-
-    def wrest(self, sessions: Iterable[Session]) -> bool:
-        """End these sessions, and take the lock once the server has released the lock."""
-        this = self._database.session()
-        if this == self._holder:
-            return True
-        self._own.add(this)
-        for session in sessions:
-            self._database.fetch("SELECT pg_terminate_backend(%s)", session.pid)
-        self._database.fetch("SELECT pg_advisory_lock(%s)", self._key)
-        self._taken_by(this)
-        return True
+    def holders(self) -> list[int]:
+        """Return the process numbers of the other sessions that hold the lock: at most one."""
+        return [pid for (pid,) in self._database.fetch(_HOLDERS, self._key)]
 
     def renew(self) -> bool:
-        """Take the lock, also from our own old sessions, which may still hold the lock.
+        """Take the lock again if a new connection could not take it.
 
         Returns:
-            False if another program's session holds the lock in two looks in a row.
+            False if another session or another writer of this process has the lock. Another session
+            must hold the lock in two looks in a row.
         """
-        strangers: set[Session] = set()
-        while not self.take():
+        if self._session.claims.setdefault(self._key, self) is not self:
+            return False
+        strangers: set[int] = set()
+        while not self._try():
             holders = set(self.holders())
-            # Our old session after a broken connection: end that session, its work is over.
-            if holders & self._own:
-                return self.wrest(holders & self._own)
             if holders & strangers:
                 return False
             # The session seen first may have released the lock between the two questions.
@@ -277,27 +259,45 @@ class SessionClaim:
         """Do nothing: the writer's row in the database is the only note."""
 
     def release(self) -> None:
-        """Release the lock; after a lost connection the next claim of this process ends it."""
-        self._holder = None
-        try:
-            self._database.fetch("SELECT pg_advisory_unlock(%s)", self._key)
-        except ConnectionLost:
-            # The server may keep the session and the lock for a while, or for hours.
-            _ABANDONED.setdefault(self._place, set()).update(self._own)
-        except JournalError:
-            # The journal was closed before, or belongs to the process that this one is a fork of.
+        """Release the lock; a session that cannot release it is ended."""
+        session = self._session
+        if session.claims.get(self._key) is not self:
             return
+        session.claims.pop(self._key)
+        if self.is_held_here:
+            session.held.discard(self._key)
+            try:
+                self._database.fetch("SELECT pg_advisory_unlock(%s)", self._key)
+            except JournalError:
+                session.end()
 
-    def _taken_by(self, session: Session) -> None:
-        """Remember the only session that has the lock now."""
-        self._holder, self._own = session, {session}
-        _ABANDONED.pop(self._place, None)
+    def _try(self) -> bool:
+        return self.is_held_here or self._ask("SELECT pg_try_advisory_lock(%s)")
+
+    def _wrest(self, sessions: Iterable[int]) -> bool:
+        """End these sessions, and take the lock once the server has released the lock."""
+        for pid in sessions:
+            self._database.fetch("SELECT pg_terminate_backend(%s)", pid)
+        return self._ask("SELECT TRUE FROM pg_advisory_lock(%s)")
+
+    def _ask(self, statement: str) -> bool:
+        """Ask for the lock; return whether the session has it now."""
+        is_answered = False
+        try:
+            is_taken = self._database.fetch(statement, self._key) == [(True,)]
+            is_answered = True
+        except JournalError:
+            is_answered = True
+            raise
+        finally:
+            # Interrupted: nobody knows whether this session has the lock.
+            if not is_answered:
+                self._session.end()
+        if is_taken:
+            self._session.held.add(self._key)
+        return is_taken
 
 
 def _lock_number(name: str) -> int:
     """Return the number of an advisory lock with this name: 64 bits, signed."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(".")

@@ -178,7 +178,7 @@ class SqliteDatabase(Database):
         """Return the device and inode number of the file at the journal's path, or None."""
         return identity(self.path)
 
-    def restore(self) -> bool:
+    def restore(self) -> None:
         """Check that the open file is still the file at the journal's path.
 
         SQLite continues to write to a removed file, and all those writes are lost when the process
@@ -190,7 +190,6 @@ class SqliteDatabase(Database):
                 f"{self.name} was moved, replaced or deleted while it was open; put it back, or "
                 "open the journal again."
             )
-        return False
 
     def claim(self, stream: str, token: int, *, take_over: bool) -> Claim | None:
         """Lock a file beside the database; must run in a write transaction."""

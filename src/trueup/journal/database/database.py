@@ -38,8 +38,12 @@ class Claim(Protocol):
     token: int
     note: Tip | None
 
+    @property
+    def held_on(self) -> int | None:
+        """The number of the connection on which the claim is held; None if it must be renewed."""
+
     def renew(self) -> bool:
-        """Claim again on a new connection; return False if another process has the claim."""
+        """Claim again on a new connection; return False if another writer has the claim."""
 
     def record(self, tip: Tip) -> None:
         """Note a tip outside the database if possible; never fails."""
@@ -86,6 +90,10 @@ class Database(ABC):
     def connect(self) -> None:
         """Open the connection."""
 
+    def connect_to_write(self, stream: str) -> None:
+        """Open the connection, or share the connection of other streams of this process."""
+        self.connect()
+
     @abstractmethod
     def wait_for_migration(self) -> None:
         """Within a write transaction, wait until no other process changes the tables."""
@@ -95,8 +103,8 @@ class Database(ABC):
         """Return the schema's revision, or None if there is no journal yet."""
 
     @abstractmethod
-    def restore(self) -> bool:
-        """Make sure that the connection works; return whether a new connection was made."""
+    def restore(self) -> None:
+        """Make sure that the connection works, outside transactions."""
 
     @abstractmethod
     def claim(self, stream: str, token: int, *, take_over: bool) -> Claim | None:

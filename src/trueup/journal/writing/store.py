@@ -58,8 +58,8 @@ class StoredJournal(JournalReader):
         # The end of the chain if a commit that gave no answer happened after all.
         self._doubt: Tip | None = None
         self._claim: Claim | None = None
-        # Whether the claim was confirmed on the present connection.
-        self._alone = False
+        # The number of the connection on which nobody else wrote this stream or a part of it.
+        self._alone_on: int | None = None
         self._fenced_out = ""
         self._signature = ""
 
@@ -177,7 +177,7 @@ class StoredJournal(JournalReader):
             self._sign(known, holder, now_ns)
         # Only after the commit: the note must never be ahead of the database.
         claim.record(self._tip)
-        self._alone = True
+        self._alone_on = claim.held_on
         self.findings = findings
         for finding in findings:
             log.warning("[JOURNAL] %s", finding, extra={"event": "journal.mended"})
@@ -194,8 +194,9 @@ class StoredJournal(JournalReader):
         parts = [(one, [encode(event) for event in batch]) for one, batch in others]
         parts.append((self, [encode(event) for event in history]))
         with self._database.lock:
-            # A new connection would be without the locks of the other streams.
-            if self._database.restore():
+            # On a new connection others may have the locks of the other streams.
+            self._database.restore()
+            if not all(one._is_alone for one, _ in parts):
                 raise JournalError(
                     f"{self._database.name}: the connection was lost; nothing was written."
                 )
@@ -334,19 +335,26 @@ class StoredJournal(JournalReader):
         self._refuse_forked()
         if self._fenced_out:
             raise JournalConflict(self._fenced_out)
-        # A claim belongs to a connection, so a new connection must claim again.
-        if self._database.restore():
-            self._alone = False
-        if not self._alone and self._claim is not None:
-            self._alone = self._claim.renew()
-            if not self._alone:
+        with self._database.lock:
+            self._database.restore()
+            claim = self._claim
+            if claim is None or self._is_alone:
+                return
+            # A claim belongs to a connection: on a new one it is renewed.
+            if not claim.renew():
                 raise self._not_alone()
             # While there was no connection, an overlapping stream may have got a writer. This
             # stream was not taken over, so the next append may succeed.
             overlap = self._overlap()
             if overlap:
-                self._alone = False
                 raise JournalError(f"{overlap} Nothing was written now.")
+            self._alone_on = claim.held_on
+
+    @property
+    def _is_alone(self) -> bool:
+        """Whether the claim was confirmed on the present connection."""
+        number = None if self._claim is None else self._claim.held_on
+        return number is not None and number == self._alone_on
 
     def _not_alone(self) -> JournalError:
         """Return the error for a lock that another session has.
@@ -504,7 +512,7 @@ def _opened(
     with contextlib.ExitStack() as undo:
         journal = StoredJournal(database, stream)
         undo.callback(journal.close)
-        database.connect()
+        database.connect_to_write(stream)
         ensure_current(database)
         if not is_shadow(stream):
             _refuse_journal_of_watch(database)

@@ -141,6 +141,8 @@ class JournalCopy(NamedTuple):
 class DiskClaim:
     """The right to write, which ends with its process."""
 
+    held_on: int | None = 0
+
     def __init__(self, disk: Disk, writer: Writer, token: int) -> None:
         self.token: int = token
         self.note: Tip | None = disk.note
@@ -185,7 +187,7 @@ class DiskDatabase(SqliteDatabase):
         """Return the identity of the file at the journal's path."""
         return self._disk.file
 
-    def restore(self) -> bool:
+    def restore(self) -> None:
         """Wait for a slow disk; the connection always exists, but its file may have moved.
 
         Raises:
@@ -195,7 +197,7 @@ class DiskDatabase(SqliteDatabase):
             self.struck_by(Fault.DISK_SLOW)
             self._writer.wait(self._disk.slow_ms)
         try:
-            return super().restore()
+            super().restore()
         except JournalError:
             self.struck_by(Fault.JOURNAL_MOVED)
             raise
