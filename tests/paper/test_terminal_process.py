@@ -14,6 +14,8 @@ import msgspec
 import pytest
 
 from tests.paper.deadline import wait_for
+from trueup.cli.paper.paper import default_stream
+from trueup.cli.paper.run import Place
 from trueup.errors import NotSent, SettingsError
 from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.gateway.terminal import mt5_constants as mt5
@@ -230,6 +232,25 @@ def test_zero_idle_minutes_means_never() -> None:
     process.turn(0)
     assert not process.is_stopped
     process.close()
+
+
+def test_terminals_that_start_in_the_same_second_have_books_of_their_own() -> None:
+    clock = ManualClock()
+    streams = []
+    for _ in range(2):
+        process = TerminalProcess(TerminalOptions(feed="random"), clock)
+        streams.append(default_stream("EURUSD", Place("127.0.0.1", 1, process.whereabouts)))
+        process.close()
+        clock.advance(0.001)
+    assert len(set(streams)) == 2
+    assert all(name.startswith("EURUSD-sim-20") for name in streams)
+
+
+def test_the_book_of_a_terminal_that_noted_whole_seconds_keeps_its_name() -> None:
+    with running() as process:
+        earlier = msgspec.structs.replace(process.whereabouts, started="2026-01-05T14:01:54+00:00")
+        name = default_stream("EURUSD", Place("127.0.0.1", 1, earlier))
+    assert name == "EURUSD-sim-20260105T140154"
 
 
 def test_a_port_that_is_taken_is_one_sentence() -> None:

@@ -151,7 +151,7 @@ def paper(
         account=account.value, symbol=symbol, feed=feed, seed=seed, speed=speed
     )
     place = _place(gateway, settings, options)
-    stream = stream or _stream(symbol, place)
+    stream = stream or default_stream(symbol, place)
     own_magic = magic[0] if magic else PAPER_MAGIC
     run = Run(
         place,
@@ -180,11 +180,15 @@ def _journal_place(journal: str | None, *, no_journal: bool) -> str | Path | Non
     return place
 
 
-def _stream(symbol: str, place: Place) -> str:
+def default_stream(symbol: str, place: Place) -> str:
+    """Return the name of the book in the journal: each simulated terminal is a new account."""
     if place.terminal is None:
         return symbol
     started = dt.datetime.fromisoformat(place.terminal.started)
-    return f"{symbol}-sim-{started:%Y%m%dT%H%M%S}"
+    name = f"{symbol}-sim-{started:%Y%m%dT%H%M%S}"
+    # The terminals of two folders may start in the same second, and their bots share a journal.
+    # A terminal of an earlier release notes whole seconds: its book keeps its name.
+    return f"{name}-{started:%f}" if started.microsecond else name
 
 
 def _place(gateway: str | None, settings: Settings, options: TerminalOptions) -> Place:

@@ -124,7 +124,7 @@ class TerminalProcess:
             person=self._people.endpoint,
             account=options.account,
             symbol=options.symbol,
-            started=_utc(self._clock).isoformat(timespec="seconds"),
+            started=_utc(self._clock).isoformat(timespec="microseconds"),
             module=self._module_port.address,
         )
 
