@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from logging import Logger
 
-__all__ = ["Logger", "about_account", "about_order", "logger"]
+__all__ = ["Lines", "Logger", "about_account", "about_order", "logger"]
 
 # The order of ours that this thread is about now, '' for none.
 _order_id: ContextVar[str] = ContextVar("trueup_order_id", default="")
@@ -109,3 +109,33 @@ def logger(name: str) -> logging.Logger:
         # Keep the application's own logger class as a base class.
         log.__class__ = type("CarefulLogger", (_Careful, type(log)), {})
     return log
+
+
+class Lines:
+    """Makes the log records of one call that may write ten thousand lines.
+
+    All records have the time, thread and process of the first, and the given place in the code:
+    to find them out for each record takes longer than the rest of the line.
+
+    Args:
+        log: the logger.
+        file: the path of the module that writes the lines.
+        function: the function that writes them.
+    """
+
+    def __init__(self, log: logging.Logger, file: str, function: str) -> None:
+        self._place = log.name, file, function
+        self._first: dict[int, dict[str, object]] = {}
+
+    def record(self, level: int, text: str) -> logging.LogRecord:
+        """Return a record with a text that has no arguments."""
+        first = self._first.get(level)
+        if first is None:
+            name, file, function = self._place
+            record = logging.LogRecord(name, level, file, 0, text, None, None, function)
+            self._first[level] = dict(vars(record))
+            return record
+        record = logging.LogRecord.__new__(logging.LogRecord)
+        vars(record).update(first)
+        record.msg = text
+        return record

@@ -10,7 +10,7 @@ import pytest
 from tests.support.desk_world import BUY, DeskWorld
 from trueup.core.book.lifecycle import OrderStatus
 from trueup.journal.memory import MemoryJournal
-from trueup.logs import logger
+from trueup.logs import Lines, logger
 from trueup.runtime.sync.reconciler import SyncStatus
 
 
@@ -208,3 +208,22 @@ def test_every_logger_of_the_package_is_made_here() -> None:
         if 'getLogger("trueup.' in path.read_text(encoding="utf-8")
     ]
     assert others == []
+
+
+def test_the_lines_of_one_call_differ_in_text_and_level_and_share_the_rest() -> None:
+    log = logging.getLogger("trueup.of-a-call")
+    lines = Lines(log, __file__, "a_function")
+    first, second = lines.record(logging.WARNING, "one"), lines.record(logging.WARNING, "two")
+    other = lines.record(logging.INFO, "%s")
+    first.event = "first"
+    texts = [record.getMessage() for record in (first, second, other)]
+    assert texts == ["one", "two", "%s"]
+    assert [record.levelname for record in (first, second, other)] == ["WARNING"] * 2 + ["INFO"]
+    assert not hasattr(second, "event")
+    whole = logging.LogRecord(log.name, 30, __file__, 0, "two", None, None, "a_function")
+    assert vars(second).keys() == vars(whole).keys()
+    moment = {"created", "msecs", "relativeCreated"}
+    assert {k: v for k, v in vars(second).items() if k not in moment} == {
+        k: v for k, v in vars(whole).items() if k not in moment
+    }
+    assert second.created == first.created

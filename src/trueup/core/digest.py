@@ -12,9 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from trueup.core.conversions import number
 from trueup.core.model import PendingOrder, Position
-from trueup.core.quantity import to_units
+from trueup.core.quantity import UNITS_PER_LOT, to_units
 
 _MODULUS = 1 << 128
+_UNITS = UNITS_PER_LOT
 _ROW = b"trueup-row"
 _SET = b"trueup-set"
 # The value for a field that a row leaves out.
@@ -44,10 +45,11 @@ def position_hash(position: Position) -> int:
 
 def position_line(position: Position) -> str:
     """Return the line of text that is hashed for a position."""
+    # As `to_units` does, without its calls: a recovery hashes ten thousand rows.
     return (
         f"p {position.identifier} {position.ticket} {position.symbol} {position.side.value} "
-        f"{to_units(position.volume)} {to_units(position.price_open)} "
-        f"{to_units(position.sl)} {to_units(position.tp)} {position.magic}"
+        f"{round(position.volume * _UNITS)} {round(position.price_open * _UNITS)} "
+        f"{round(position.sl * _UNITS)} {round(position.tp * _UNITS)} {position.magic}"
     )
 
 

@@ -61,18 +61,24 @@ class Outcome:
         If the error ended the sync, it would end every sync, and every start, at the same row.
         Returns whether the rule was applied without an error.
         """
-        lists: tuple[list[Any], ...] = (
-            self.events,
-            self.holds,
-            self.questions,
-            self.order_questions,
-            self.rechecks,
-        )
         # Remember the lengths, because a failed rule may have added a part of its results.
-        before = [len(results) for results in lists]
+        before = (
+            len(self.events),
+            len(self.holds),
+            len(self.questions),
+            len(self.order_questions),
+            len(self.rechecks),
+        )
         try:
             rule()
         except Exception as error:  # noqa: BLE001 - an error of any kind concerns this row only
+            lists: tuple[list[Any], ...] = (
+                self.events,
+                self.holds,
+                self.questions,
+                self.order_questions,
+                self.rechecks,
+            )
             for results, length in zip(lists, before, strict=True):
                 del results[length:]
             self.holds.append(broken(row, error))

@@ -54,11 +54,19 @@ class BrokenChain(Exception):
 
 def row_hash(before: bytes, stream: str, position: int, batch: int, event: Encoded) -> bytes:
     """Return the 32 bytes that prove a row after the row with hash `before`."""
-    return _hashed(before, stream.encode(), Row(position, batch, *event, b""))
+    return _hashed(before, stream.encode(), position, batch, *event)
 
 
-def _hashed(before: bytes, name: bytes, row: Row) -> bytes:
-    position, batch, at_ns, kind_name, payload, intent_id, _ = row
+def _hashed(
+    before: bytes,
+    name: bytes,
+    position: int,
+    batch: int,
+    at_ns: int,
+    kind_name: str,
+    payload: bytes,
+    intent_id: str | None,
+) -> bytes:
     # The format is fixed: a change here would break the check of every journal ever written.
     kind = kind_name.encode()
     intent = b"" if intent_id is None else intent_id.encode()
@@ -77,11 +85,11 @@ def _hashed(before: bytes, name: bytes, row: Row) -> bytes:
 def chained(stream: str, tip: Tip, history: Sequence[Encoded]) -> list[Row]:
     """Return the rows that append `history` after `tip`, as a single transaction."""
     position, before = tip
-    batch = position + len(history)
+    batch, name = position + len(history), stream.encode()
     rows = []
     for event in history:
         position += 1
-        before = row_hash(before, stream, position, batch, event)
+        before = _hashed(before, name, position, batch, *event)
         rows.append(Row(position, batch, *event, before))
     return rows
 
@@ -136,7 +144,7 @@ class Prover:
     def _proven(self, row: Row) -> bool:
         ends = self._pending[0].batch if self._pending else row.batch
         try:
-            proof = _hashed(self._before.hash, self._stream, row)
+            proof = _hashed(self._before.hash, self._stream, *row[:-1])
             return proof == row.hash and row.position <= row.batch == ends
         except (struct.error, TypeError, ValueError, AttributeError):
             # A damaged row may hold a value of any type.

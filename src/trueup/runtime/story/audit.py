@@ -10,9 +10,9 @@ from typing import TypedDict
 
 from trueup.core.book import events
 from trueup.core.book.book import Book
-from trueup.logs import Logger, logger
+from trueup.logs import Lines, Logger, logger
 from trueup.observe.event_words.table import words_of
-from trueup.observe.event_words.words import AuditAction, Line
+from trueup.observe.event_words.words import AuditAction
 from trueup.turns import Turn
 
 AUDIT_ENTRIES_KEPT = 1000
@@ -54,15 +54,18 @@ class AuditTrail:
             history: the events of the sync.
             book: the book after these events, which knows the orders behind them.
         """
-        self.keep(history)
+        corrections = _corrections(history)
+        self._keep(corrections)
         if log.isEnabledFor(logging.WARNING):
-            for event in history:
-                if not is_own_step(event):
-                    log_event(event, orders_behind(event, book))
+            lines = Lines(log, __file__, "record")
+            for event in corrections:
+                _log(event, orders_behind(event, book), lines)
 
     def keep(self, history: Sequence[events.Event]) -> None:
         """Add an entry for each correction, without a log line."""
-        corrections = [event for event in history if not is_own_step(event)]
+        self._keep(_corrections(history))
+
+    def _keep(self, corrections: Sequence[events.Event]) -> None:
         added = [entry(event) for event in corrections[-AUDIT_ENTRIES_KEPT:]]
         with self._turn:
             self._entries.extend(added)
@@ -78,6 +81,10 @@ class AuditTrail:
         """Return copies of the entries, oldest first."""
         with self._turn:
             return [AuditEntry(**item) for item in self._entries]
+
+
+def _corrections(history: Sequence[events.Event]) -> list[events.Event]:
+    return [event for event in history if words_of(event).is_correction(event)]
 
 
 def is_own_step(event: events.Event) -> bool:
@@ -111,10 +118,18 @@ def sentence(event: events.Event) -> str:
     return words.difference(event) if words.is_correction(event) else ""
 
 
-def log_event(event: events.Event, order_ids: Sequence[str] = ()) -> None:
+def _log(event: events.Event, order_ids: Sequence[str], lines: Lines) -> None:
     """Write the guide's log lines of a correction, with the orders of ours behind it."""
     for line in words_of(event).lines(event):
-        _say(line, order_ids)
+        if not log.isEnabledFor(line.level):
+            continue
+        record = lines.record(line.level, line.text)
+        record.event, record.ticket = line.event, line.ticket
+        if order_ids:
+            record.order_id = order_ids[0]
+        if len(order_ids) > 1:
+            record.order_ids = list(order_ids)
+        log.handle(record)
 
 
 def orders_behind(event: events.Event, book: Book) -> list[str]:
@@ -125,24 +140,14 @@ def orders_behind(event: events.Event, book: Book) -> list[str]:
     order_id = getattr(event, "order_id", "")
     if order_id:
         return [order_id]
-    tickets = [*words_of(event).tickets(event)]
+    tickets: Iterable[int] = words_of(event).tickets(event)
     if isinstance(event, events.PositionClosed | events.DealsRecorded):
         # The identifier is the ticket of the order that opened the position.
         tickets = [event.position.identifier, *(deal.order for deal in event.booked), *tickets]
-    found = (book.orders_by_ticket.get(ticket) for ticket in tickets)
-    known = (order.order_id for order in found if order is not None and not order.is_stand_in)
-    return list(dict.fromkeys(known))
-
-
-def _say(line: Line, order_ids: Sequence[str]) -> None:
-    if not log.isEnabledFor(line.level):
-        return
-    # The record is made here, since a logger spends a third of the cost on looking up its caller,
-    # and the caller of these lines is always this function.
-    record = logging.LogRecord(log.name, line.level, __file__, 0, line.text, None, None, "_say")
-    record.event, record.ticket = line.event, line.ticket
-    if order_ids:
-        record.order_id = order_ids[0]
-    if len(order_ids) > 1:
-        record.order_ids = list(order_ids)
-    log.handle(record)
+    known = book.orders_by_ticket
+    found: dict[str, None] = {}
+    for ticket in tickets:
+        order = known.get(ticket)
+        if order is not None and not order.is_stand_in:
+            found[order.order_id] = None
+    return list(found)
