@@ -90,7 +90,8 @@ def test_another_failure_is_no_proof_that_there_is_no_such_symbol(code: int) -> 
     asked.forget(code)
     assert asked.unknown() == ()
     assert asked.lists == 0
-    assert asked.check.why_not("EURUSD") == (
+    failure = asked.terminal.last_error()
+    assert asked.check.why_not("EURUSD", failure) == (
         f"symbol_info failed for EURUSD: ({code}, '{mt5.LAST_ERROR_TEXTS[code]}')"
     )
 

@@ -23,6 +23,7 @@ from tests.support.servers import until
 from tests.support.worker_terminals import EXIT_CODE
 from trueup.core.retcodes import Effect, classify_last_error
 from trueup.errors import RemoteProtocolError
+from trueup.gateway.desk.desk import Desk
 from trueup.gateway.reading.snapshots import Snapshots
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.gateway.terminal.call_wire import (
@@ -430,6 +431,17 @@ def test_a_reading_is_one_exchange_also_where_calls_are_recorded(
         recorded = CallTracker(terminal, lambda: 1).terminal
         assert Snapshots(recorded, "boot", lambda: 1_700_000_000_000_000_000).read().is_whole
         assert len(seen) == 1
+
+
+def test_an_order_is_three_exchanges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The account, then the symbol with its price, then the order."""
+    with WorkerTerminal(factory("quoted")) as terminal:
+        assert terminal.initialize()
+        desk = Desk(terminal, "boot", lambda: 1_700_000_000_000_000_000)
+        seen = exchanges(monkeypatch)
+        order = {"action": "BUY", "order_id": "1", "symbol": "EURUSD", "volume": 0.01}
+        assert b'"FILLED"' in desk.handle(json.dumps(order).encode())
+        assert len(seen) == 3
 
 
 def test_no_calls_are_no_exchange(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,14 @@ def simulated() -> Terminal:
     return SimulatedTerminal(now_msc=SteppingClock())
 
 
+def quoted() -> Terminal:
+    """A simulated terminal with a price of EURUSD."""
+    terminal = SimulatedTerminal(now_msc=SteppingClock())
+    assert terminal.initialize()
+    terminal.quote("EURUSD", 1.1, 1.1001)
+    return terminal
+
+
 def refusing() -> Terminal:
     """No terminal at all."""
     raise TrueupError("The terminal is not installed here.")

@@ -16,7 +16,7 @@ from trueup.gateway.reading.symbol_check import SymbolCheck
 from trueup.gateway.record.at_most_once import RequestRecord
 from trueup.gateway.record.investigate import Sending
 from trueup.gateway.terminal import mt5_constants as mt5
-from trueup.gateway.terminal.call_wire import RAISED
+from trueup.gateway.terminal.call_wire import RAISED, Call
 from trueup.gateway.terminal.terminal import (
     AccountInfo,
     OrderSendResult,
@@ -25,6 +25,7 @@ from trueup.gateway.terminal.terminal import (
     Tick,
     TradeDeal,
 )
+from trueup.gateway.terminal.together import make_calls
 from trueup.logs import Logger, logger
 from trueup.protocol.requests import CHANGES, ModuleResult, OrderReply, Request, Status
 
@@ -113,11 +114,17 @@ class Orders:
             except CannotClose as error:
                 return OrderReply(request.order_id, "REJECTED", error=str(error))
         # Without symbol data the filling mode, and without a quotation the price, would be a guess.
-        spec = self._terminal.symbol_info(request.symbol)
+        # A worker is asked for both in one exchange, because each one delays the order.
+        named = (request.symbol,)
+        calls = make_calls(
+            self._terminal, [Call("symbol_info", named), Call("symbol_info_tick", named)]
+        )
+        spec, failure = next(calls)
         if spec is None:
-            why = self._symbols.why_not(request.symbol)
+            why = self._symbols.why_not(request.symbol, failure)
             return OrderReply(request.order_id, "REJECTED", error=f"not sent: {why}")
-        tick = self.quote(request.symbol)
+        tick, _ = next(calls)
+        tick = tick if tick is not None and tick.bid else self.quote(request.symbol)
         if tick is None:
             why = self.no_quotes(request.symbol)
             return OrderReply(request.order_id, "REJECTED", error=f"not sent: {why}")

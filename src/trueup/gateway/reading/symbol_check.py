@@ -61,10 +61,9 @@ class SymbolCheck:
         code, _ = self._terminal.last_error()
         return self._unknown(name, may_search) if code == mt5.RES_E_NOT_FOUND else None
 
-    def why_not(self, name: str) -> str:
-        """Return why `symbol_info` has just returned None."""
-        error: Error = self._terminal.last_error()
-        unknown = self.unknown(name)
+    def why_not(self, name: str, error: Error) -> str:
+        """Return why `symbol_info` has just returned None, given the `last_error()` after it."""
+        unknown = self._unknown(name, True) if error[0] == mt5.RES_E_NOT_FOUND else None
         if unknown is not None:
             return unknown.sentence[0].lower() + unknown.sentence[1:]
         return f"symbol_info failed for {name}: {error}"
