@@ -38,6 +38,7 @@ from trueup.gateway.access.admission import Terms
 from trueup.gateway.access.keys import new_keys
 from trueup.gateway.client import claiming
 from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.gateway.client.renewals import Renewals
 from trueup.gateway.desk.desk import Desk
 from trueup.gateway.record import claims as claims_module
 from trueup.gateway.record import store as store_module
@@ -462,11 +463,21 @@ def bought(gateway: ExecutionGateway, magic: int) -> dict[str, Any]:
     return gateway.send_order({"order_id": f"order-{next(ORDER_IDS)}", **wanted})
 
 
-def threads() -> int:
-    return sum(thread.name == "claim" for thread in threading.enumerate())
+@pytest.fixture(autouse=True)
+def renewing(monkeypatch: pytest.MonkeyPatch) -> Renewals:
+    """What other tests of this process left open is none of ours."""
+    made = Renewals()
+    monkeypatch.setattr(claiming, "RENEWALS", made)
+    return made
 
 
-def test_client_claims_sends_and_releases() -> None:
+def renewed(renewing: Renewals) -> int:
+    """How many claims are renewed; without one there is no thread."""
+    assert bool(renewing._due) == (renewing._thread is not None)
+    return len(renewing._due)
+
+
+def test_client_claims_sends_and_releases(renewing: Renewals) -> None:
     world = Gateway()
     with ZmqServer(world.desk.handle) as server, ExitStack() as clients:
         first, second = (clients.enter_context(client(server.port)) for _ in range(2))
@@ -481,7 +492,7 @@ def test_client_claims_sends_and_releases() -> None:
         second.claim(scope("b", 8))
         assert bought(first, 7)["status"] == "FILLED"
         assert "is claimed by stream 'stream-b'" in bought(first, 8)["error"]
-        assert threads() == 2
+        assert renewed(renewing) == 2
         first.claim(scope("a", 7, 9))
         first.release_claim()
         first.release_claim()
@@ -489,7 +500,7 @@ def test_client_claims_sends_and_releases() -> None:
         second.claim(scope("b"))
         # Without a claim it is a client as any other.
         assert bought(first, 7)["status"] == "FILLED"
-    assert threads() == 0
+    assert renewed(renewing) == 0
 
 
 def test_client_that_disconnects_gives_its_claim_up() -> None:
@@ -546,7 +557,7 @@ time.sleep(60)
 
 
 def test_thread_renews_a_claim_of_a_client_that_sends_nothing(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    renewing: Renewals, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(claiming, "RENEWALS_IN_A_LEASE", LEASE_MS)
     world, is_lost = Gateway(), threading.Event()
@@ -564,7 +575,7 @@ def test_thread_renews_a_claim_of_a_client_that_sends_nothing(
         server.wait_for(server.count("CLAIM") + 5, "CLAIM")
         # Once, and not with every renewal.
         assert caplog.text.count("[CLAIM] The claim was not renewed") == 1
-    assert threads() == 0
+    assert renewed(renewing) == 0
 
 
 def test_claim_at_a_gateway_that_serves_none_is_refused_and_nothing_is_sent() -> None:

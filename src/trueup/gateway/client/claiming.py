@@ -1,12 +1,11 @@
 """Claim a part of an account at a gateway, and renew the claim until it is released.
 
-A thread renews the claim, so that a program that waits for an hour for its next bar keeps it, and a
-program that ended, or stands still, loses it after the gateway's lease.
+A thread of the process renews the claim (`renewals`). So a program that waits for an hour for its
+next bar keeps the claim, and one that ended, or stands still, loses it after the gateway's lease.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -23,6 +22,7 @@ from trueup.errors import (
     TrueupError,
 )
 from trueup.gateway.client.link import Link, exchange
+from trueup.gateway.client.renewals import RENEWALS
 from trueup.logs import Logger, logger
 from trueup.processes import this_process
 from trueup.protocol import guide
@@ -40,6 +40,8 @@ log: Logger = logger("trueup.gateway")
 
 # Two renewals may be lost before the lease ends.
 RENEWALS_IN_A_LEASE = 3
+# From one look for a connection, or for a reply, to the next.
+CONNECTED_EVERY_SEC, REPLIED_EVERY_SEC = 0.25, 0.05
 
 
 class GatewayClaims:
@@ -57,7 +59,9 @@ class GatewayClaims:
         self._link: Link | None = None
         self._request: ClaimRequest | None = None
         self._lease_ms = LEASE_MS
-        self._renewing: _Renewing | None = None
+        # The renewal under way: the request that was sent, if it was, and when it is given up.
+        self._sent: ClaimRequest | None = None
+        self._until: float | None = None
         self._trouble = ""
         self.recorded_token: int = 0
         """The token in the gateway's latest reply; 0 for a gateway that records none."""
@@ -85,18 +89,17 @@ class GatewayClaims:
         with self._turn:
             self._ask(request)
             self._request, self._trouble = request, ""
-            if self._renewing is None:
-                self._renewing = _Renewing(self._renew, self._lease_ms / RENEWALS_IN_A_LEASE)
+            RENEWALS.add(self, self._interval_sec)
 
     def name_journal(self, journal: str) -> None:
         """Renew the claim soon with the id of the writer's journal; does not wait.
 
         A journal gets its id with its first event, which may come after the claim.
         """
-        request, renewing = self._request, self._renewing
-        if request is not None and request.journal != journal and renewing is not None:
+        request = self._request
+        if request is not None and request.journal != journal:
             self._request = msgspec.structs.replace(request, journal=journal)
-            renewing.now()
+            RENEWALS.soon(self)
 
     def release(self) -> None:
         """Give the claim up and close the connection; a second call does nothing.
@@ -104,7 +107,6 @@ class GatewayClaims:
         If the gateway cannot be reached, the claim ends with its lease.
         """
         with self._turn:
-            renewing, self._renewing = self._renewing, None
             request, self._request = self._request, None
             if request is not None:
                 with suppress(TrueupError):
@@ -112,31 +114,70 @@ class GatewayClaims:
             link, self._link = self._link, None
             if link is not None:
                 link.close()
-        # Outside the turn, because the thread may be waiting for it.
-        if renewing is not None:
-            renewing.end()
+        # Outside the turn, because the thread may be at a step of this claim.
+        RENEWALS.remove(self)
 
-    def _renew(self) -> None:
-        with self._turn:
-            if self._request is None:
-                return
+    def step(self, now: float) -> float | None:
+        """Take the next step of a renewal without waiting; see `Renewable`."""
+        with self._turn.if_free() as is_ours:
+            if not is_ours:
+                return now + REPLIED_EVERY_SEC
+            if self._request is None or self._link is None:
+                return None
             try:
-                self._ask(self._request)
-                self._trouble = ""
+                return self._stepped(self._link, self._request, now)
             except (NotSent, OutcomeUnknown):
-                # A gateway that is away for a moment: orders and syncs say so already.
-                return
+                # A gateway that is away for a moment: orders and syncs say so already. Until the
+                # next renewal ZeroMQ need not try to connect.
+                self._link.reset()
             except TrueupError as error:
                 if str(error) != self._trouble:
                     self._trouble = str(error)
                     log.error("[CLAIM] The claim was not renewed: %s", error)
+            self._sent = self._until = None
+            return now + self._interval_sec
+
+    def _stepped(self, link: Link, request: ClaimRequest, now: float) -> float:
+        """Send a request that is not sent yet, or take its reply; return when to look again."""
+        if self._until is None:
+            self._until = now + self._timeout_ms / 1_000
+        if self._sent is None:
+            try:
+                link.send(encode_claim_request(request), 0)
+            except NotSent:
+                if now < self._until:
+                    return now + CONNECTED_EVERY_SEC
+                raise
+            self._sent, self._until = request, now + self._timeout_ms / 1_000
+        reply = link.receive(0)
+        if reply is None:
+            if now < self._until:
+                return now + REPLIED_EVERY_SEC
+            raise OutcomeUnknown(f"{self._name} gave no reply within {self._timeout_ms} ms")
+        sent, self._sent, self._until = self._sent, None, None
+        self._take(sent, reply)
+        self._trouble = ""
+        # It may have got the id of its journal meanwhile.
+        return now if self._request is not sent else now + self._interval_sec
+
+    @property
+    def _interval_sec(self) -> float:
+        return self._lease_ms / RENEWALS_IN_A_LEASE / 1_000
 
     def _ask(self, request: ClaimRequest) -> None:
         """Send a request, and raise an error unless it was granted."""
+        if self._link is not None and self._sent is not None:
+            # The reply to the renewal under way must not be taken for this one's.
+            self._link.reset()
+        self._sent = self._until = None
         if self._link is None:
             self._link = self._new_link()
             self._require_claims()
-        reply = decode_claim_reply(self._exchanged(encode_claim_request(request)))
+        self._take(request, self._exchanged(encode_claim_request(request)))
+
+    def _take(self, request: ClaimRequest, raw: bytes) -> None:
+        """Take the reply to a request, and raise an error unless it was granted."""
+        reply = decode_claim_reply(raw)
         self.recorded_token, self.refused_orders = reply.token, reply.refused
         if reply.status == "REJECTED" and reply.token > request.token:
             why = f"Nothing was claimed at {self._name}: {reply.error}."
@@ -170,32 +211,3 @@ class GatewayClaims:
     def _exchanged(self, message: bytes) -> bytes:
         assert self._link is not None
         return exchange(self._link, message, self._timeout_ms, self._name)
-
-
-class _Renewing:
-    """A thread that calls a function at an interval (ms) until `end`."""
-
-    def __init__(self, renew: Callable[[], None], every_ms: float) -> None:
-        self._renew, self._every_sec = renew, every_ms / 1_000
-        self._has_ended, self._wake = False, threading.Event()
-        self._thread = threading.Thread(target=self._run, name="claim", daemon=True)
-        self._thread.start()
-
-    def now(self) -> None:
-        """Call the function now, and from then on at the interval."""
-        self._wake.set()
-
-    def end(self) -> None:
-        """End the thread, and wait for its end."""
-        self._has_ended = True
-        self._wake.set()
-        if self._thread is not threading.current_thread():
-            self._thread.join()
-
-    def _run(self) -> None:
-        while True:
-            self._wake.wait(self._every_sec)
-            self._wake.clear()
-            if self._has_ended:
-                return
-            self._renew()
