@@ -135,5 +135,5 @@ def test_two_bots_in_one_folder_are_told_apart(shell: Shell) -> None:
     first.child.kill()
     first.child.wait()
     third = start(shell, "third.log", "--no-journal", "--duration", "0.1")
-    assert third.child.wait(30) == 0
+    assert third.child.wait(60) == 0
     assert [path.name for path in state.glob("bot-*.json")] == [f"bot-{second.child.pid}.json"]

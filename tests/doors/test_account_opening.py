@@ -227,9 +227,9 @@ def test_threads_that_share_a_gateway_in_the_process_call_its_terminal_in_turn(
         account.sync()
         sender = threading.Thread(target=account.submit, args=("buy", 0.1), kwargs=EURO)
         sender.start()
-        assert slow.is_sending.wait(30)
+        assert slow.is_sending.wait(60)
         shared.read()
-        sender.join(30)
+        sender.join(60)
         assert (slow.overlaps, world.open_lots) == (0, 0.1)
 
 

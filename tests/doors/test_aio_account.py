@@ -38,7 +38,7 @@ class SlowWorld(AccountWorld):
             if function == "order_send":
                 self.sends += 1
                 self.begun.set()
-                assert self.answer.wait(20)
+                assert self.answer.wait(60)
             return bare(function, *args, **kwargs)
 
         self.called._call = slow  # type: ignore[method-assign]
@@ -212,7 +212,7 @@ def test_an_error_is_that_of_the_account(
 
     def slow_failure() -> None:
         begun.set()
-        go_on.wait(20)
+        go_on.wait(60)
         raise Refused("too late")
 
     run(main())
@@ -238,7 +238,7 @@ def test_an_opening_that_is_cancelled_closes_what_it_opened(world: SlowWorld) ->
 
     def slow(function: str, *args: Any, **kwargs: Any) -> Any:
         begun.set()
-        assert go_on.wait(20)
+        assert go_on.wait(60)
         return bare(function, *args, **kwargs)
 
     async def main() -> None:

@@ -27,7 +27,7 @@ class Gated(ManualClock):
     def sleep(self, seconds: float) -> None:
         if threading.current_thread().name == "sender":
             self.is_asleep.set()
-            assert self.may_wake.wait(30)
+            assert self.may_wake.wait(60)
         self.advance(seconds)
 
 
@@ -45,14 +45,14 @@ def test_a_reading_does_not_wait_for_an_order_in_doubt(tmp_path: Path) -> None:
     world.terminal.faults.next_send(TimedOut(fill_after_ms=1))
     sender, sent = in_thread("sender", world.door.order_send, deal())
     try:
-        assert clock.is_asleep.wait(30)
+        assert clock.is_asleep.wait(60)
         # The order is in doubt, and its thread waits; this thread reads.
         assert len(world.door.positions_get() or ()) >= 1
         assert world.door.symbol_info_tick("EURUSD").bid == 1.1
         assert not sent
     finally:
         clock.may_wake.set()
-        sender.join(30)
+        sender.join(60)
     assert [result.retcode for result in sent] == [DONE]
     assert world.open_lots == 0.3
 
@@ -82,7 +82,7 @@ def test_another_threads_call_does_not_deliver_the_outcome(tmp_path: Path) -> No
     first = world.door.order_send(deal())
     # Only the thread that sent it proves, by its next call, that it got the result.
     thread, _ = in_thread("other", world.door.symbol_info, "EURUSD")
-    thread.join(30)
+    thread.join(60)
     again = world.restart(magic=7).order_send(deal())
     assert again.order == first.order
 
@@ -92,7 +92,7 @@ def in_pool(world: DoorWorld, *requests: dict[str, Any]) -> list[Any]:
     results = []
     for request in requests:
         thread, found = in_thread("pool", world.door.order_send, request)
-        thread.join(30)
+        thread.join(60)
         results += found
     return results
 
@@ -121,7 +121,7 @@ def test_a_later_call_of_any_thread_delivers_the_outcome(tmp_path: Path) -> None
     (first,) = in_pool(world, deal())
     world.wait(1)
     thread, _ = in_thread("other", world.door.symbol_info, "EURUSD")
-    thread.join(30)
+    thread.join(60)
     assert world.restart(magic=7).order_send(deal()).order != first.order
 
 

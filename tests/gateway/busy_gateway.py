@@ -22,7 +22,7 @@ from trueup.sim.terminal.terminal import SimulatedTerminal
 
 Result = TypeVar("Result")
 
-DEADLINE_MS = 20_000
+DEADLINE_MS = 60_000
 SYMBOL = "EURUSD"
 
 

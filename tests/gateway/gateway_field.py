@@ -21,7 +21,7 @@ from trueup.sim.process.whereabouts import read_state
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCAL = "127.0.0.1"
-LONG_MS = 20_000
+LONG_MS = 60_000
 # Two processes import the package, on a machine that may be busy with other things; under Wine
 # that takes many times as long.
 START_SEC = 240.0 if sys.platform == "win32" else 60.0

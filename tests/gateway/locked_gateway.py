@@ -28,7 +28,7 @@ from trueup.sim.terminal.terminal import SimulatedTerminal
 ROOT = Path(__file__).resolve().parents[2]
 SYMBOL = "EURUSD"
 LOGIN, OTHER_LOGIN = 5_000_001, 5_000_002
-LONG_MS = 20_000
+LONG_MS = 60_000
 SHORT_MS = 300
 
 

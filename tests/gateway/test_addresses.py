@@ -223,7 +223,7 @@ def test_a_name_service_that_is_silent_makes_no_sync_wait(monkeypatch: pytest.Mo
 
     def wait(*_: object, **__: object) -> list[Any]:
         asked.set()
-        answers.wait(30)
+        answers.wait(60)
         return [entry(socket.AF_INET)]
 
     monkeypatch.setattr("socket.getaddrinfo", wait)

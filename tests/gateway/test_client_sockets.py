@@ -37,9 +37,9 @@ from trueup.runtime.sync.reconciler import StateReconciler, SyncStatus
 # Too short for a gateway that is not there, and long enough for a message to reach one that is.
 SHORT_MS = 150
 MUTE_MS = 400
-LONG_MS = 10_000
+LONG_MS = 60_000
 # Far above what anything here takes, far below what waiting twice for LONG_MS would.
-BOUND_SEC = 8.0
+BOUND_SEC = 50.0
 
 ORDER: dict[str, Any] = {
     "order_id": "A",

@@ -25,7 +25,7 @@ def blocked(gateway: BusyGateway) -> Asker:
     first = gateway.client()
     gateway.terminal.block_in("positions_get")
     first.send(QUERY)
-    assert gateway.terminal.is_blocked.wait(20)
+    assert gateway.terminal.is_blocked.wait(60)
     return first
 
 

@@ -61,7 +61,7 @@ signal.pause()
             bot.kill()
             # One asked what connect() asks, and one for the positions.
             for _ in range(2):
-                assert ends.poll(20_000)
+                assert ends.poll(60_000)
                 ends.recv_multipart()
             assert is_running(int(said.result()))
         router.disable_monitor()
@@ -199,7 +199,7 @@ with Server("tcp://127.0.0.1:0", anybody(bytes), hints="tcp://127.0.0.1:0") as s
             asks.linger = 0
             asks.connect(endpoint)
             asks.send(b"there?")
-            assert asks.poll(20_000)
+            assert asks.poll(60_000)
             assert asks.recv() == b"there?"
 
 

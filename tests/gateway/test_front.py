@@ -119,7 +119,7 @@ def test_what_became_of_an_order_is_told_while_the_terminal_is_busy_with_it() ->
         assert other.ask("REQUEST_STATUS", order_id="first")["request"]["state"] == "never seen"
         gateway.terminal.block_in("order_send")
         trader.send_order("first")
-        assert gateway.terminal.is_blocked.wait(20)
+        assert gateway.terminal.is_blocked.wait(60)
         assert other.ask("REQUEST_STATUS", order_id="first")["request"]["state"] == "prepared"
         gateway.terminal.let_go()
         assert trader.receive()["status"] == "FILLED"
@@ -205,7 +205,7 @@ def test_a_query_that_hangs_in_the_terminal_is_answered_once() -> None:
         asker = gateway.client()
         gateway.terminal.block_in("positions_get")
         asker.send("GET_POSITIONS")
-        assert gateway.terminal.is_blocked.wait(20)
+        assert gateway.terminal.is_blocked.wait(60)
         gateway.clock.advance(PATIENCE_SEC + 0.01)
         error = asker.receive()["error"]
         assert error == "the terminal has been busy for 1.0 s in positions_get"

@@ -79,7 +79,7 @@ class KillField(Field):
 
     def wait_for_end(self) -> int:
         assert self._gateway is not None
-        code = self._gateway.wait(30)
+        code = self._gateway.wait(60)
         self._gateway = None
         return code
 

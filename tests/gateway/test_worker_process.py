@@ -28,7 +28,7 @@ from trueup.gateway.worker.worker import WorkerTerminal
 ROOT = Path(__file__).resolve().parents[2]
 LONG_MS = 60_000
 # Shorter than that, and longer than any start.
-START_SEC = 30.0
+START_SEC = 60.0
 SECRET = "correct horse battery"
 TERMINALS = worker_terminals.HERE
 

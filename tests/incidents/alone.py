@@ -21,6 +21,11 @@ ON_THE_WAY_BACK = (
     *("The broker has not been seen yet", "The broker's list is not believed yet"),
     *("The last reading of the broker is too old", "The login of the terminal may not trade"),
 )
+# What a bot logs when it cannot read the broker, which happens on a busy machine, too.
+OUTAGES = {
+    "The gateway does not answer": "Gateway offline - ",
+    "The terminal cannot be read": "The terminal could not be read: ",
+}
 # The dead bot may be told before its damaged journal, and the loss after the journal was mended. A
 # terminal that comes back to its account has no positions for a moment.
 ALSO_TOLD = {
@@ -39,17 +44,23 @@ def is_alerted(incident: Incident, phone: Received) -> None:
             )
 
 
-def is_alerted_once(incident: Incident, stage: Stage, phone: Received) -> None:
-    """The alerts alone tell of the incident: one message at its beginning, one at its end."""
+def is_alerted_once(incident: Incident, stage: Stage, phone: Received, begun_at: int) -> None:
+    """The alerts alone tell of the incident: one message at its beginning, one at its end.
+
+    `begun_at` is the length of the bot's log when the incident began.
+    """
     wait_for(lambda: not _conditions(stage), lambda: f"the end of {_conditions(stage)}")
+    logged = stage.bot.log.read_bytes()[begun_at:].decode("utf-8")
+    outages = [told for told, cause in OUTAGES.items() if cause in logged]
     told = [one for one in phone.messages if not one["message"].startswith("Over: ")]
     signs = [sign for sign in incident.signs if sign.where is Where.ALERT]
     if not signs:
-        assert all(one["message"].startswith(ON_THE_WAY_BACK) for one in told), told
+        also = (*ON_THE_WAY_BACK, *outages)
+        assert all(one["message"].startswith(also) for one in told), told
         return
     (begun,) = [one for one in told if all(sign.is_in(one["message"]) for sign in signs)]
     assert begun["message"].splitlines()[0].startswith(signs[0].words.partition("...")[0])
-    also = (*ON_THE_WAY_BACK, *ALSO_TOLD.get(incident.name, ()))
+    also = (*ON_THE_WAY_BACK, *outages, *ALSO_TOLD.get(incident.name, ()))
     assert all(one is begun or one["message"].startswith(also) for one in told), "\n".join(
         one["message"] for one in told
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import socket
 import subprocess
@@ -18,7 +19,8 @@ from tests.paper.deadline import wait_for
 from tests.support.processes import is_running
 from tests.support.servers import free_port
 from trueup.cli import app
-from trueup.lab.incidents.stage import Stage
+from trueup.lab.incidents import stage
+from trueup.lab.incidents.stage import PORTS, Stage
 from trueup.lab.incidents.table import INCIDENTS
 from trueup.lab.processes.children import environment
 
@@ -45,6 +47,18 @@ time.sleep(600)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def test_a_stage_takes_two_free_ports_below_those_of_outgoing_connections(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Stage(folder / "first").port
+    assert first + 1 < 32_768
+    assert Stage(folder / "second").port != first
+    monkeypatch.setattr(stage, "_numbers", itertools.count(PORTS.index(first)))
+    # A gateway would publish its hints there.
+    with socket.create_server(("127.0.0.1", first + 1)):
+        assert Stage(folder / "third").port != first
 
 
 def test_the_list_has_every_incident() -> None:

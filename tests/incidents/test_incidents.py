@@ -129,8 +129,9 @@ def test_a_person_is_told(
     with stages.one(needed) as (stage, phone):
         monkeypatch.chdir(stage.folder)
         phone.messages.clear()
+        begun_at = stage.bot.log.stat().st_size
         _is_told(incident, stage, phone, Page(stages.page_of(stage), request))
-        is_alerted_once(incident, stage, phone)
+        is_alerted_once(incident, stage, phone, begun_at)
 
 
 def _is_told(incident: Incident, stage: Stage, phone: Received, page: Page) -> None:

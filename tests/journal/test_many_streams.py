@@ -28,7 +28,7 @@ def test_the_writers_of_one_process_take_turns_and_none_gives_up(
     together = threading.Barrier(STREAMS)
 
     def write(number: int) -> None:
-        together.wait(30)
+        together.wait(60)
         for count in range(APPENDS):
             event = SyncAsked(at_ns=NOW_NS + count, by=f"writer {number}", why="")
             journals[number].append([event])

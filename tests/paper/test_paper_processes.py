@@ -254,10 +254,10 @@ def test_an_interrupt_ends_both_in_order(shell: Shell, number: int) -> None:
     paper = start_paper(shell, "paper.log")
     paper.ticket()
     paper.child.send_signal(number)
-    assert paper.child.wait(20) == 0
+    assert paper.child.wait(60) == 0
     assert "Ended. The simulated terminal goes on" in paper.text()
     terminal.child.send_signal(number)
-    assert terminal.child.wait(20) == 0
+    assert terminal.child.wait(60) == 0
     assert "[TERMINAL] Ends, with 1 open position" in terminal.text()
     assert not (shell.folder / ".trueup" / "terminal.json").exists()
 

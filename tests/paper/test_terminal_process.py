@@ -265,7 +265,7 @@ def test_the_command_to_stop_is_answered_before_it_stops() -> None:
     try:
         wait_for(lambda: read_state() is not None, lambda: "the state file")
         assert tell(process, "stop") == {"ok": True, "positions": 0}
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
     finally:
         process.stop()

@@ -72,7 +72,7 @@ def http_receiver() -> Iterator[Received]:
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(10)
+        thread.join(60)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import zmq
 
-DEADLINE_SEC = 20.0
+DEADLINE_SEC = 60.0
 TURN_MS = 5
 
 Handler = Callable[[bytes], bytes | None]

@@ -7,6 +7,8 @@ folder's `trueup.toml`. So every command of trueup works in the folder, in a sec
 from __future__ import annotations
 
 import contextlib
+import itertools
+import os
 import socket
 import subprocess
 import sys
@@ -30,6 +32,10 @@ BOT_LOG, GATEWAY_LOG, TERMINAL_LOG = "bot.log", "gateway.log", "terminal.log"
 OTHER_LOG = "other.log"
 COMMAND_SEC = 60.0
 HOST = "127.0.0.1"
+# Linux gives 32,768 and above to outgoing connections, Windows and macOS 49,152 and above.
+PORTS = range(20_000, 32_000, 2)
+# Rehearsals that run at the same time begin at different ports.
+_numbers = itertools.count(os.getpid())
 # Attempts to find two free ports in a row.
 _ATTEMPTS = 100
 AGREES = "[SYNC] State Reconciled: Local matches Remote"
@@ -159,10 +165,17 @@ class Stage:
 
 
 def _free_port() -> int:
-    """Return a free port with a free one after it, since a gateway takes both."""
+    """Return a free port with a free one after it, since a gateway takes both.
+
+    A gateway takes them seconds later, and again after it was killed. Meanwhile an outgoing
+    connection could take a port that the system gives to those, so the port is below them.
+    """
     for _ in range(_ATTEMPTS):
-        with socket.create_server((HOST, 0)) as first:
-            port: int = first.getsockname()[1]
-            with contextlib.suppress(OSError), socket.create_server((HOST, port + 1)):
-                return port
+        port = PORTS[next(_numbers) % len(PORTS)]
+        with (
+            contextlib.suppress(OSError),
+            socket.create_server((HOST, port)),
+            socket.create_server((HOST, port + 1)),
+        ):
+            return port
     raise TrueupError("No two free loopback ports in a row were found: end other programs first.")
