@@ -45,6 +45,7 @@ COMMANDS = (
     Entry("paper", "paper.paper", "Run a strategy on paper and keep its book reconciled."),
     Entry("run", "run.start:app", "Run your strategy on an account, with its settings."),
     Entry("accounts", "operate.accounts", "List the accounts of `trueup run --accounts`."),
+    Entry("fleet", "operate.fleet:app", "Run the accounts of a file on many machines."),
     Entry("terminal", "terminal.terminal", "Run a simulated MetaTrader 5 terminal."),
     Entry("status", "operate.status", "Show the bots and the terminal of this folder."),
     Entry("watch", "watch.watch", "Watch an account beside your bot, and send nothing."),

@@ -28,7 +28,8 @@ from trueup.doors.taking_over import take_over
 from trueup.errors import BrokerUnknown, ClaimRefused, FormerWriter, JournalError, Refused
 from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.gateway.terminal.terminal import Terminal
-from trueup.journal import Journal
+from trueup.journal import Journal, open_journal
+from trueup.journal.database.database import Database
 from trueup.logs import Logger, logger
 from trueup.runtime.bot.order_checks import SideWord, Wish, check_magic
 from trueup.runtime.bot.order_desk import Intent
@@ -79,6 +80,8 @@ class Account:
             `PortfolioManager`.
         real_money: whether trading is allowed on an account that is not known to be a demo.
         sync_interval_sec: seconds between two syncs; by default the setting SYNC_INTERVAL_SEC.
+        permit: called in the transaction that makes this process the writer of the journal; it
+            raises `JournalConflict` to refuse. If it does not, any other writer is fenced out.
 
     Raises:
         BrokerUnknown: the account cannot be read.
@@ -102,6 +105,7 @@ class Account:
         limits: Limits | None = None,
         real_money: bool = True,
         sync_interval_sec: float | None = None,
+        permit: Callable[[Database], None] | None = None,
     ) -> None:
         self.gateway: ExecutionGateway = (
             source if isinstance(source, ExecutionGateway) else LocalGateway(source, clock=clock)
@@ -111,14 +115,27 @@ class Account:
         numbers, names = tuple(dict.fromkeys(magics)), tuple(dict.fromkeys(symbols))
         policy = policy or scope_policy(numbers, names)
         self.name: str = account_of(self.gateway, clock).name
-        self.manager: PortfolioManager = PortfolioManager(
-            names[0] if len(names) == 1 else EVERY_SYMBOL,
-            journal=journal,
-            stream=stream_of(self.name, numbers, names),
-            magic=numbers[0] if numbers else 0,
-            clock=clock,
-            limits=limits,
-        )
+        stream = stream_of(self.name, numbers, names)
+        with ExitStack() as undo:
+            if permit is not None and isinstance(journal, str | Path):
+                opened = open_journal(
+                    journal,
+                    stream,
+                    take_over=True,
+                    permit=permit,
+                    now_ns=(clock or SystemClock()).now_ns,
+                )
+                undo.callback(opened.close)
+                journal = opened
+            self.manager: PortfolioManager = PortfolioManager(
+                names[0] if len(names) == 1 else EVERY_SYMBOL,
+                journal=journal,
+                stream=stream,
+                magic=numbers[0] if numbers else 0,
+                clock=clock,
+                limits=limits,
+            )
+            undo.pop_all()
         self._intervals: list[float] = []
         self.callbacks: Callbacks = Callbacks(self.manager)
         """The functions that `on` registered."""

@@ -23,6 +23,7 @@ from trueup.journal.journal import (
 from trueup.journal.memory import MemoryJournal
 
 if TYPE_CHECKING:
+    from trueup.journal.database.database import Database
     from trueup.journal.reading.reader import JournalReader
     from trueup.journal.writing.store import StoredJournal
 
@@ -46,6 +47,7 @@ def open_journal(
     *,
     holder: str | None = None,
     take_over: bool = False,
+    permit: Callable[[Database], None] | None = None,
     now_ns: Callable[[], int],
 ) -> StoredJournal:
     """Open a stream for writing; create or upgrade the journal where needed.
@@ -56,6 +58,8 @@ def open_journal(
         holder: the name of this program in the error that a second writer gets; by default the
             program's file name.
         take_over: fence out a living writer: its next append is refused.
+        permit: called in the transaction that makes this process the writer; raises
+            `JournalConflict` if this process may not be the writer.
         now_ns: returns nanoseconds of UTC since 1970.
 
     Raises:
@@ -69,7 +73,12 @@ def open_journal(
     from trueup.journal.writing.store import open_to_write
 
     return open_to_write(
-        database_at(url_or_path), stream, holder=holder, take_over=take_over, now_ns=now_ns
+        database_at(url_or_path),
+        stream,
+        holder=holder,
+        take_over=take_over,
+        permit=permit,
+        now_ns=now_ns,
     )
 
 

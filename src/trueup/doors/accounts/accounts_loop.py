@@ -139,6 +139,11 @@ class AccountsLoop:
         self._is_stopped = True
         self._wakeups.wake()
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether `run` ends."""
+        return self._is_stopped
+
     def call_soon(self, call: Callable[[], object]) -> None:
         """Have the thread of the loop make a call."""
         self._calls.append(call)
@@ -288,4 +293,5 @@ class AccountsLoop:
 
 
 def _differs_in_pause(entry: AccountEntry, other: AccountEntry) -> bool:
-    return msgspec.structs.replace(entry, is_paused=other.is_paused) == other
+    pause = {name: getattr(other, name) for name in ("is_paused", "paused_by", "paused_why")}
+    return msgspec.structs.replace(entry, **pause) == other

@@ -59,6 +59,8 @@ class AccountEntry(msgspec.Struct, frozen=True):
         limits: the risk limits.
         pace_sec: seconds from one question for prices to the next.
         is_paused: whether the strategy of this account sends nothing.
+        paused_by: who paused the whole fleet or this account in it; empty for nobody.
+        paused_why: the reason of that, for the journal.
     """
 
     name: str
@@ -67,6 +69,8 @@ class AccountEntry(msgspec.Struct, frozen=True):
     limits: Limits = Limits()
     pace_sec: float = PACE_SEC
     is_paused: bool = False
+    paused_by: str = ""
+    paused_why: str = ""
 
     @property
     def symbols(self) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from trueup.core.account.trust import Reason
 from trueup.doors.accounts.entry import AccountEntry
 from trueup.doors.accounts.lateness import Lateness
 from trueup.doors.accounts.opened_account import OpenedAccount
+from trueup.doors.accounts.right import Right
 from trueup.errors import (
     JournalConflict,
     JournalError,
@@ -40,6 +41,8 @@ log: Logger = logger("trueup.run")
 
 FILE_WHO = "accounts.toml"
 """The name in the journal of what the file asks for, where no person is known."""
+PAUSED_IN_FILE = f"paused in {FILE_WHO}"
+PAUSED_IN_FLEET = "paused in the fleet"
 SECOND_NS = 1_000_000_000
 # A look by the clock at a connection under way, in case that no signal comes.
 LOOK_AGAIN_NS = 100_000_000
@@ -98,6 +101,8 @@ class AccountMachine:
         self.attend: Callable[[], None] | None = None
         """Carries on what a person's commands began; may wait."""
         self.attended_until_ns: int = 0
+        self.right: Right | None = None
+        """The right to trade the account; None where no other process is a candidate."""
         self.is_new: bool = False
         """Whether it was opened and the loop has not noticed yet."""
         self._clock, self._all_late = clock, all_late
@@ -188,11 +193,11 @@ class AccountMachine:
         self._safely(self._open)
 
     def _open(self) -> None:
-        opened = OpenedAccount(self.entry, self._clock)
+        opened = OpenedAccount(self.entry, self._clock, self.right)
         self.opened = opened
         with ExitStack() as undo:
             undo.callback(self._shut)
-            self._obey_pause(FILE_WHO, "")
+            self._obey_pause(self.entry.paused_by or FILE_WHO, self.entry.paused_why)
             opened.loop.recover()
             self.on_open(self)
             undo.pop_all()
@@ -222,9 +227,12 @@ class AccountMachine:
     def _obey_pause(self, who: str, why: str) -> None:
         account = self.running.account
         if self.entry.is_paused:
-            account.pause(who, why=why or f"paused in {FILE_WHO}")
-        # Only what the file has paused, the file ends: not the pause of a person or of a failure.
-        elif account.paused is not None and account.paused.why.startswith(f"paused in {FILE_WHO}"):
+            account.pause(who, why=self.entry.paused_why or why or PAUSED_IN_FILE)
+        # Only what the file or the fleet has paused, they end: not the pause of a person at this
+        # account, or of a failure.
+        elif account.paused is not None and account.paused.why.startswith(
+            (PAUSED_IN_FILE, PAUSED_IN_FLEET)
+        ):
             account.resume(who, why=why or f"no longer paused in {FILE_WHO}")
 
     def close(self, who: str, why: str) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from trueup.core.limits.modes import BY_FAILURE
 from trueup.doors.account import Account
 from trueup.doors.accounts.entry import AccountEntry
+from trueup.doors.accounts.right import Right
 from trueup.doors.running.opening import policy_of
-from trueup.errors import SettingsError, StrategyError
+from trueup.errors import SettingsError, StrategyError, TrueupError
 from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.journal.backends.location import is_file
 from trueup.runtime.time.clock import Clock
@@ -19,7 +20,9 @@ from trueup.runtime.trading.stepped_loop import SteppedLoop
 from trueup.runtime.trading.strategy import METHODS
 from trueup.runtime.trading.strategy_loading import load_strategy
 
-"""The name in the journal of a pause that no person asked for."""
+
+class StillWaiting(TrueupError):
+    """An account cannot be judged yet; to open it again later will do."""
 
 
 class OpenedAccount:
@@ -28,13 +31,15 @@ class OpenedAccount:
     Args:
         entry: the entry of the file.
         clock: the source of time.
+        right: the right to trade the account; None where no other process is a candidate.
 
     Raises:
+        StillWaiting: what a former owner sent may still be carried out.
         SettingsError, StrategyError: the strategy cannot be used.
         TrueupError: as for `Account`.
     """
 
-    def __init__(self, entry: AccountEntry, clock: Clock) -> None:
+    def __init__(self, entry: AccountEntry, clock: Clock, right: Right | None = None) -> None:
         settings = entry.settings
         self.place: str = settings.trueup_journal
         own = _strategy_of(entry)
@@ -58,9 +63,30 @@ class OpenedAccount:
                 limits=entry.limits,
                 real_money=settings.trueup_real_money,
                 sync_interval_sec=settings.sync_interval_sec,
+                permit=None if right is None else right.permit,
             )
+            undo.callback(self.account.shut)
+            if right is not None:
+                self.gateway.why_not_now = right.why_not_now
+                self._wait_for_former(right)
             undo.pop_all()
         self.loop: SteppedLoop = self._loop_of(entry, own)
+
+    def _wait_for_former(self, right: Right) -> None:
+        """Refuse to go on while an order of a former owner may be carried out, unseen by the book.
+
+        The gateway refuses it where it has recorded the token of this journal. An older gateway
+        does not, so all that the former owner had sent must have come to its end first.
+        """
+        manager = self.account.manager
+        if self.gateway.is_fenced or not manager.journal_id:
+            return
+        left_sec = right.wait_sec(self.gateway.timeout_ms / 1_000)
+        if left_sec > 0:
+            raise StillWaiting(
+                f"{right.former} had the account, and its gateway records no fencing tokens: the "
+                f"account is judged in {left_sec:.0f} seconds, when no order of before can arrive"
+            )
 
     def _loop_of(self, entry: AccountEntry, own: OwnStrategy) -> SteppedLoop:
         account = self.account

@@ -44,7 +44,17 @@ def run_accounts(path: Path, duration_sec: float | None = None) -> None:
         raise found.faults[0][1]
     room = make_room_for(found.entries)
     clock = SystemClock()
-    process = _Process(path, clock, room)
+    run_process(AccountsProcess(path, clock, room), found, duration_sec, clock)
+
+
+def run_process(
+    process: AccountsProcess, found: Accounts, duration_sec: float | None, clock: Clock
+) -> None:
+    """Run a process of many accounts, which a second shell can reach.
+
+    Raises:
+        TrueupError: a second shell could not reach this process.
+    """
     try:
         control = AccountsControl(process.loop, clock, process.reread)
     except OSError as error:
@@ -57,8 +67,14 @@ def run_accounts(path: Path, duration_sec: float | None = None) -> None:
         control.close()
 
 
-class _Process:
-    """The accounts of a file, and what follows from a change of the file."""
+class AccountsProcess:
+    """The accounts of a file, and what follows from a change of the file.
+
+    Args:
+        path: the file.
+        clock: the source of time.
+        room: how many open files and sockets there are.
+    """
 
     def __init__(self, path: Path, clock: Clock, room: Room) -> None:
         self._path, self._clock, self._room = path, clock, room
@@ -78,13 +94,17 @@ class _Process:
         if duration_sec is not None:
             self._end_ns = self._clock.waiting_ns() + round(duration_sec * 1e9)
         log.info("[ACCOUNTS] %s has %d accounts", self._path.name, len(found.entries))
-        for entry in found.entries:
-            self.loop.want(entry, FILE_WHO)
+        self.begin(found)
         with stopped_by_signals(self.loop.stop):
             try:
                 self.loop.run(self._turn)
             finally:
                 self._manager.stopping()
+
+    def begin(self, found: Accounts) -> None:
+        """Run the accounts that the file has at the start."""
+        for entry in found.entries:
+            self.loop.want(entry, FILE_WHO)
 
     def _turn(self) -> None:
         if self._end_ns is not None and self._clock.waiting_ns() >= self._end_ns:
@@ -123,6 +143,10 @@ class _Process:
             return
         for _, fault in found.faults:
             log.error("[ACCOUNTS] %s", fault)
+        self.follow(found, who, why)
+
+    def follow(self, found: Accounts, who: str, why: str) -> None:
+        """Add, change and remove accounts as a file that was read again has them."""
         # An account that has a fault now goes on as it was; a fault of the defaults has no name.
         names = {name for name, _ in found.faults} | {entry.name for entry in found.entries}
         has_bad_defaults = "" in names

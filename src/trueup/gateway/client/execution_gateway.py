@@ -107,6 +107,8 @@ class ExecutionGateway:
         timeout_ms = self.timeout_ms
         self.url: str = tcp(self.host, self.port)
         self.logger = log
+        self.why_not_now: Callable[[], str] = lambda: ""
+        """Returns why no order may leave now, or an empty text; asked right before each order."""
         self._new_link = partial(link, self.url)
         self._another = partial(
             ExecutionGateway, self.host, self.port, timeout_ms, link=link, hints=hints
@@ -202,6 +204,9 @@ class ExecutionGateway:
             if token and order.get("journal") == journal:
                 # The gateway refuses the order if it knows a newer writer of the journal.
                 order = {**order, "token": token}
+        why = self.why_not_now()
+        if why:
+            return orders.spell_outcome(order.get("order_id"), outcome.Refused(f"Not sent: {why}"))
         try:
             message = orders.encode_order(order)
             reply = self._exchange(self._orders, message)

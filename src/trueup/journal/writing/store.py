@@ -141,8 +141,17 @@ class StoredJournal(JournalReader):
             self._release()
             super().close()
 
-    def become_writer(self, holder: str, *, take_over: bool, now_ns: int) -> None:
+    def become_writer(
+        self,
+        holder: str,
+        *,
+        take_over: bool,
+        now_ns: int,
+        permit: Callable[[Database], None] | None = None,
+    ) -> None:
         """Claim the stream and repair its end after a crash, in a single transaction.
+
+        `permit` is called first in that transaction, and raises an error to refuse.
 
         Raises:
             JournalConflict: another process is the writer, and `take_over` is false; or another
@@ -151,6 +160,8 @@ class StoredJournal(JournalReader):
         """
         self._signature = holder
         with self._database.writing():
+            if permit is not None:
+                permit(self._database)
             scope = scope_of(self.stream)
             if scope is not None:
                 self._database.wait_for_account(scope.account)
@@ -483,6 +494,7 @@ def open_to_write(
     holder: str | None,
     take_over: bool,
     now_ns: Callable[[], int],
+    permit: Callable[[Database], None] | None = None,
 ) -> StoredJournal:
     """Connect, upgrade the schema, become the writer, and repair the end after a crash.
 
@@ -495,18 +507,23 @@ def open_to_write(
         raise JournalError(f"stream={stream!r} is not valid: give a name, as 'account-1234'.")
     signature = _described(holder)
     try:
-        return _opened(database, stream, signature, take_over, now_ns())
+        return _opened(database, stream, signature, take_over, now_ns(), permit)
     # Damage of the file itself, not of a stream: repair the file once, then open the stream again.
     except FileDamaged:
         finding = database.salvage()
         log.warning("[JOURNAL] %s", finding, extra={"event": "journal.salvaged"})
-    journal = _opened(database, stream, signature, take_over, now_ns())
+    journal = _opened(database, stream, signature, take_over, now_ns(), permit)
     journal.findings = (finding, *journal.findings)
     return journal
 
 
 def _opened(
-    database: Database, stream: str, holder: str, take_over: bool, now_ns: int
+    database: Database,
+    stream: str,
+    holder: str,
+    take_over: bool,
+    now_ns: int,
+    permit: Callable[[Database], None] | None,
 ) -> StoredJournal:
     # Whatever fails below, the connection is closed and the claim released.
     with contextlib.ExitStack() as undo:
@@ -516,7 +533,7 @@ def _opened(
         ensure_current(database)
         if not is_shadow(stream):
             _refuse_journal_of_watch(database)
-        journal.become_writer(holder, take_over=take_over, now_ns=now_ns)
+        journal.become_writer(holder, take_over=take_over, now_ns=now_ns, permit=permit)
         undo.pop_all()
     return journal
 

@@ -1,0 +1,1 @@
+"""Many machines that share the accounts of one journal in PostgreSQL, which alone decides."""

@@ -1,0 +1,190 @@
+"""What a person asks of a fleet: its state, and drain, move, pause and resume.
+
+Each is a row in the tables, which the nodes read with their next heartbeat. So they work while a
+node is away, and a node that comes back obeys them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, Self
+
+from trueup.doors.fleet.shards import shard_of
+from trueup.doors.fleet.tables import fleet_database, number_of_shards
+from trueup.errors import Refused
+from trueup.journal.database.database import Database
+
+_NODES: Final = """
+SELECT n.name, n.host, n.process,
+    CASE WHEN n.beat < clock_timestamp() - n.lease THEN 'lost'
+        WHEN n.drained_by <> '' THEN 'drained' ELSE 'alive' END,
+    extract(epoch FROM n.lease)::float8,
+    extract(epoch FROM clock_timestamp() - n.beat)::float8, n.drained_by, n.drained_why, n.report,
+    (SELECT count(*) FROM fleet_shards s WHERE s.node = n.name AND s.run = n.run)
+FROM fleet_nodes n ORDER BY n.name
+"""
+_SHARDS: Final = """
+SELECT s.number, s.epoch, coalesce(s.pinned, ''), s.pinned_by,
+    CASE WHEN n.beat >= clock_timestamp() - n.lease THEN n.name ELSE '' END
+FROM fleet_shards s LEFT JOIN fleet_nodes n ON n.name = s.node AND n.run = s.run
+WHERE s.node IS NOT NULL OR s.pinned IS NOT NULL ORDER BY s.number
+"""
+_PAUSES: Final = "SELECT account, who, why, at::text FROM fleet_pauses ORDER BY account"
+_DRAIN: Final = (
+    "UPDATE fleet_nodes SET drained_by = %s, drained_why = %s WHERE name = %s RETURNING name"
+)
+_PIN: Final = (
+    "UPDATE fleet_shards SET pinned = %s, pinned_by = %s WHERE number = %s RETURNING number"
+)
+_PAUSE: Final = (
+    "INSERT INTO fleet_pauses (account, who, why, at) VALUES (%s, %s, %s, clock_timestamp())"
+    " ON CONFLICT (account) DO NOTHING RETURNING account"
+)
+_RESUME: Final = "DELETE FROM fleet_pauses WHERE account = %s RETURNING account"
+
+
+class Fleet:
+    """The fleet of a journal, for a person's commands; close it after use.
+
+    Args:
+        journal: the URL of the journal.
+
+    Raises:
+        SettingsError: the journal is no PostgreSQL database.
+        JournalError: the database cannot be reached, or has no fleet.
+    """
+
+    def __init__(self, journal: str | Path) -> None:
+        self._database: Database = fleet_database(journal)
+        self._database.connect()
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._database.close)
+            self.shards: int = number_of_shards(self._database)
+            """The number of shards."""
+            undo.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._database.close()
+
+    def status(self) -> dict[str, Any]:
+        """Return nodes, shards and pauses as plain values, as of one moment."""
+        with self._database.reading():
+            nodes = [_node(*row) for row in self._database.fetch(_NODES)]
+            shards = [_shard(*row) for row in self._database.fetch(_SHARDS)]
+            pauses = [
+                {"account": account, "who": who, "why": why, "since": since}
+                for account, who, why, since in self._database.fetch(_PAUSES)
+            ]
+        alive = [node for node in nodes if node["state"] != "lost"]
+        files = {node["accounts_file"] for node in alive if node["accounts_file"]}
+        return {
+            "shards": self.shards,
+            "owned": sum(bool(shard["node"]) for shard in shards),
+            "refused_orders": sum(node["refused_orders"] for node in nodes),
+            "same_accounts": len(files) <= 1,
+            "nodes": nodes,
+            "owners": shards,
+            "pauses": pauses,
+        }
+
+    def drain(self, node: str, who: str, why: str) -> None:
+        """Have a node give all its shards back, and take none until `undrain`.
+
+        Raises:
+            Refused: there is no such node.
+        """
+        self._node_changed(_DRAIN, who, why, node)
+
+    def undrain(self, node: str) -> None:
+        """Let a node take shards again.
+
+        Raises:
+            Refused: there is no such node.
+        """
+        self._node_changed(_DRAIN, "", "", node)
+
+    def move(self, account: str, node: str, who: str) -> int:
+        """Have a node run the shard of an account; return the shard's number.
+
+        The shard stays there while the node is alive. An empty node ends that.
+
+        Raises:
+            Refused: there is no such node.
+        """
+        if node:
+            self._known(node)
+        number = shard_of(account, self.shards)
+        self._database.fetch(_PIN, node or None, who if node else "", number)
+        return number
+
+    def pause(self, account: str, who: str, why: str) -> bool:
+        """Pause the strategy of an account, or of all under the empty name; return if it is new."""
+        return bool(self._database.fetch(_PAUSE, account, who, why))
+
+    def resume(self, account: str) -> bool:
+        """End a pause of the fleet; return whether there was one."""
+        return bool(self._database.fetch(_RESUME, account))
+
+    def _node_changed(self, statement: str, *values: object) -> None:
+        if not self._database.fetch(statement, *values):
+            self._refuse(str(values[-1]))
+
+    def _known(self, node: str) -> None:
+        if not any(row[0] == node for row in self._database.fetch(_NODES)):
+            self._refuse(node)
+
+    def _refuse(self, node: str) -> None:
+        names = ", ".join(_names(self._database.fetch(_NODES))) or "none"
+        raise Refused(f"There is no node {node!r:.60}: the nodes are {names}.")
+
+
+def _names(rows: list[Any]) -> Iterator[str]:
+    yield from (str(row[0]) for row in rows)
+
+
+def _node(
+    name: str,
+    host: str,
+    process: int,
+    state: str,
+    lease_sec: float,
+    silent_sec: float,
+    drained_by: str,
+    drained_why: str,
+    report: str,
+    shards: int,
+) -> dict[str, Any]:
+    told = json.loads(report)
+    return {
+        "name": name,
+        "host": host,
+        "process": process,
+        "state": state,
+        "lease_sec": lease_sec,
+        "silent_sec": round(silent_sec, 1),
+        "drained_by": drained_by,
+        "drained_why": drained_why,
+        "shards": shards,
+        "running": told.get("running", 0),
+        "believed": told.get("believed", 0),
+        "not_running": told.get("waiting", 0) + told.get("stopped", 0),
+        "refused_orders": told.get("refused_orders", 0),
+        "accounts_file": told.get("accounts", 0),
+        "troubles": told.get("troubles", {}),
+    }
+
+
+def _shard(number: int, epoch: int, pinned: str, pinned_by: str, node: str) -> dict[str, Any]:
+    return {
+        "shard": number,
+        "node": node,
+        "epoch": epoch,
+        "moved_to": pinned,
+        "moved_by": pinned_by,
+    }

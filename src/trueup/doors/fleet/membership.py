@@ -1,0 +1,252 @@
+"""A node's membership in a fleet: heartbeats, claims of shards, and giving them back.
+
+PostgreSQL decides everything: who is alive (by the server's clock alone), and who has a shard. No
+node leads. A claim is a compare-and-set on the row of the shard: a statement first looks for shards
+without a living owner, as of its own start, and then locks each row with the epoch that it saw. A
+row that another node has claimed since then has a greater epoch, and PostgreSQL compares the epoch
+again after it has locked the row. The join with the nodes alone would not do: an anti-join is not
+evaluated again, so two nodes that look at the same moment would both claim.
+
+A claim is a right to open the journals of the shard's accounts, and `permit` checks it in the very
+transaction that makes a program the writer. So the fencing tokens of the journals have the order of
+the claims. The lease is a courtesy: what a node does after its lease, the tokens make harmless.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+
+from trueup.errors import JournalConflict
+from trueup.journal.database.database import Database
+
+FORGET_AFTER: Final = "1 day"
+_IS_ALIVE: Final = "beat >= clock_timestamp() - lease"
+_JOIN: Final = f"""
+INSERT INTO fleet_nodes AS n (name, run, host, process, lease, since, beat)
+VALUES (%s, %s, %s, %s, %s, clock_timestamp(), clock_timestamp())
+ON CONFLICT (name) DO UPDATE SET run = excluded.run, host = excluded.host,
+    process = excluded.process, lease = excluded.lease, since = excluded.since,
+    beat = excluded.beat, report = '{{}}'
+WHERE n.run = excluded.run OR NOT (n.{_IS_ALIVE.replace("- lease", "- n.lease")})
+RETURNING name
+"""
+_HOLDER: Final = "SELECT host, process FROM fleet_nodes WHERE name = %s"
+# A series of heartbeats that was interrupted for a lease begins anew.
+_BEAT: Final = f"""
+UPDATE fleet_nodes SET beat = clock_timestamp(), report = %s,
+    since = CASE WHEN {_IS_ALIVE} THEN since ELSE clock_timestamp() END
+WHERE name = %s AND run = %s
+RETURNING drained_by <> '', since <= clock_timestamp() - lease
+"""
+_OWNED: Final = "SELECT number, epoch, pinned FROM fleet_shards WHERE node = %s AND run = %s"
+_NODES: Final = f"""
+SELECT n.name, n.drained_by <> '',
+    (SELECT count(*) FROM fleet_shards s
+     WHERE s.node = n.name AND s.run = n.run AND s.number = ANY (%s))
+FROM fleet_nodes n WHERE n.{_IS_ALIVE.replace("- lease", "- n.lease")}
+"""
+_PAUSES: Final = "SELECT account, who, why FROM fleet_pauses"
+CLAIM: Final = """
+WITH seen AS MATERIALIZED (
+    SELECT s.number, s.epoch
+    FROM fleet_shards s
+    LEFT JOIN fleet_nodes n ON n.name = s.node AND n.run = s.run
+    LEFT JOIN fleet_nodes p ON p.name = s.pinned
+    WHERE s.number = ANY (%s)
+        AND (s.node IS NULL OR n.name IS NULL OR (%s AND n.beat < clock_timestamp() - n.lease))
+        AND (p.name IS NULL OR p.name = %s OR p.drained_by <> ''
+            OR p.beat < clock_timestamp() - p.lease)
+        AND (%s OR s.pinned = %s)
+    ORDER BY s.number LIMIT %s
+), locked AS (
+    SELECT s.number, s.node
+    FROM fleet_shards s JOIN seen ON seen.number = s.number AND seen.epoch = s.epoch
+    FOR UPDATE OF s SKIP LOCKED
+)
+UPDATE fleet_shards s
+SET node = %s, run = %s, epoch = s.epoch + 1, since = clock_timestamp()
+FROM locked WHERE locked.number = s.number
+RETURNING s.number, s.epoch, s.pinned, coalesce(locked.node, '')
+"""
+_GIVE_BACK: Final = (
+    "UPDATE fleet_shards SET node = NULL, run = NULL"
+    " WHERE node = %s AND run = %s AND number = %s AND epoch = %s"
+)
+_GIVE_ALL_BACK: Final = (
+    "UPDATE fleet_shards SET node = NULL, run = NULL WHERE node = %s AND run = %s"
+)
+_LEAVE: Final = "DELETE FROM fleet_nodes WHERE name = %s AND run = %s AND drained_by = ''"
+# A drained node stays known, so that it is drained when it comes back.
+_END: Final = (
+    "UPDATE fleet_nodes SET beat = clock_timestamp() - 2 * lease WHERE name = %s AND run = %s"
+)
+_FORGET: Final = (
+    f"DELETE FROM fleet_nodes WHERE beat < clock_timestamp() - interval '{FORGET_AFTER}'"
+)
+# Locked until the end of the transaction: no other node claims the shard meanwhile.
+_PERMIT: Final = (
+    "SELECT number FROM fleet_shards"
+    " WHERE number = %s AND epoch = %s AND node = %s AND run = %s FOR SHARE"
+)
+
+
+class OwnedShard(NamedTuple):
+    """A shard of this node: the epoch of its claim, and the node that a person wants it at.
+
+    `former` is the node that had it and did not give it back; empty for none.
+    """
+
+    epoch: int
+    pinned: str | None = None
+    former: str = ""
+
+
+class Pause(NamedTuple):
+    """Who has paused, and why."""
+
+    who: str
+    why: str
+
+
+class View(NamedTuple):
+    """What a heartbeat has found.
+
+    Attributes:
+        is_drained: whether a person drains this node.
+        is_settled: whether this node has been alive for a whole lease without a break. Before that
+            it claims no shard of a node that seems to be dead: after an outage of the database all
+            nodes do.
+        owned: the shards of this node by number.
+        loads: the number of shards of each living node, this one included, that takes shards.
+        living: the names of all living nodes.
+        pauses: the pauses by account; the empty name is for all.
+    """
+
+    is_drained: bool
+    is_settled: bool
+    owned: Mapping[int, OwnedShard]
+    loads: Mapping[str, int]
+    living: frozenset[str]
+    pauses: Mapping[str, Pause]
+
+
+class Replaced(JournalConflict):
+    """Another process is the node of this name now."""
+
+
+class Membership:
+    """One process's membership; a single thread uses it, except `permit`.
+
+    Args:
+        database: the database, connected, for this object alone.
+        name: the node's name.
+        run: the name of this process, unique among all.
+        lease_sec: the node counts as dead so long after its last heartbeat.
+    """
+
+    def __init__(self, database: Database, name: str, run: str, lease_sec: float) -> None:
+        self._database, self.name, self.run = database, name, run
+        self.lease_sec: float = lease_sec
+
+    @property
+    def _me(self) -> tuple[str, str]:
+        return self.name, self.run
+
+    def join(self, host: str, process: int) -> str:
+        """Become the node of this name; return '', or the living process that is the node already.
+
+        Raises:
+            JournalError: the database cannot be reached.
+        """
+        self._database.restore()
+        lease = dt.timedelta(seconds=self.lease_sec)
+        if self._database.fetch(_JOIN, *self._me, host, process, lease):
+            self._database.fetch(f"{_FORGET} RETURNING name")
+            return ""
+        rows = self._database.fetch(_HOLDER, self.name)
+        return "".join(f"process {pid} on {where}" for where, pid in rows) or "another process"
+
+    def beat(self, accounts: Iterable[int], report: str) -> View:
+        """Send a heartbeat, and return what the fleet is like.
+
+        Args:
+            accounts: the shards that have accounts.
+            report: what this node tells about itself, JSON.
+
+        Raises:
+            Replaced: this process is no longer the node.
+            JournalError: the database cannot be reached.
+        """
+        self._database.restore()
+        rows = self._database.fetch(_BEAT, report, *self._me)
+        if not rows:
+            raise Replaced(f"Another process is node {self.name} now, or the node was removed.")
+        ((is_drained, is_settled),) = rows
+        nodes = self._database.fetch(_NODES, list(accounts))
+        owned = self._database.fetch(_OWNED, *self._me)
+        pauses = self._database.fetch(_PAUSES)
+        return View(
+            is_drained,
+            is_settled,
+            {number: OwnedShard(epoch, pinned) for number, epoch, pinned in owned},
+            {name: load for name, drained, load in nodes if not drained},
+            frozenset(name for name, _, _ in nodes),
+            {account: Pause(who, why) for account, who, why in pauses},
+        )
+
+    def claim(
+        self, accounts: Iterable[int], most: int, *, of_dead: bool, pinned_alone: bool = False
+    ) -> dict[int, OwnedShard]:
+        """Claim shards that no living node has; return them by number.
+
+        Args:
+            accounts: the shards that have accounts.
+            most: how many to claim at most.
+            of_dead: claim those of dead nodes as well.
+            pinned_alone: claim only those that a person wants here.
+
+        Raises:
+            JournalError: the database cannot be reached; it may have taken the claims.
+        """
+        rows = self._database.fetch(
+            CLAIM,
+            list(accounts),
+            of_dead,
+            self.name,
+            not pinned_alone,
+            self.name,
+            most,
+            *self._me,
+        )
+        return {number: OwnedShard(*found) for number, *found in rows}
+
+    def give_back(self, number: int, epoch: int) -> None:
+        """Give a shard back, if it is still this node's by that claim.
+
+        Raises:
+            JournalError: the database cannot be reached.
+        """
+        self._database.fetch(f"{_GIVE_BACK} RETURNING number", *self._me, number, epoch)
+
+    def leave(self) -> None:
+        """Give all shards back and end the membership.
+
+        Raises:
+            JournalError: the database cannot be reached; the lease ends the membership.
+        """
+        self._database.restore()
+        with self._database.writing():
+            self._database.change(_GIVE_ALL_BACK, *self._me)
+            self._database.change(_LEAVE, *self._me)
+            self._database.change(_END, *self._me)
+
+    def permit(self, database: Database, number: int, epoch: int) -> None:
+        """Check, within a transaction, that a shard is this node's, and keep it so until its end.
+
+        Raises:
+            JournalConflict: another node has the shard.
+        """
+        if not database.fetch(_PERMIT, number, epoch, *self._me):
+            raise JournalConflict(f"Shard {number} is no longer of node {self.name}.")

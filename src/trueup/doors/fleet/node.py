@@ -1,0 +1,439 @@
+"""`trueup fleet node`: run the accounts of the shards that this node has.
+
+Two threads: the loop of the accounts (`doors.accounts`), and one that sends heartbeats, claims
+shards and gives them back. What the second finds, the first obeys. While the database is away
+nothing changes: accounts go on reading, and their journals take no order. When it is back, the node
+finds out which shards it still has.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from trueup.doors.accounts.entry import AccountEntry
+from trueup.doors.accounts.file import Accounts, read_accounts
+from trueup.doors.accounts.machine import PAUSED_IN_FLEET, AccountMachine, State
+from trueup.doors.accounts.room import make_room_for
+from trueup.doors.accounts.run_accounts import AccountsProcess, run_process
+from trueup.doors.fleet.membership import Membership, OwnedShard, Pause, Replaced, View
+from trueup.doors.fleet.shards import shard_of, shards_of, target_of
+from trueup.doors.fleet.tables import ensure_tables, fleet_database
+from trueup.errors import Refused, TrueupError
+from trueup.journal.database.database import Database
+from trueup.logs import Logger, logger
+from trueup.processes import this_process
+from trueup.runtime.time.clock import Clock, SystemClock
+
+log: Logger = logger("trueup.fleet")
+
+LEASE_SEC: Final = 4.0
+LEASE_LEAST_SEC, LEASE_MOST_SEC = 1.0, 300.0
+BEATS_IN_A_LEASE: Final = 5
+# So many shards of a hundred are given back at a heartbeat to a node that has fewer, at least one.
+GIVEN_AT_ONCE_PERCENT: Final = 5
+# The fleet's tables have so many of the accounts that do not run.
+TROUBLES_TOLD: Final = 20
+SECOND_NS: Final = 1_000_000_000
+
+
+class Node:
+    """The decisions of a node, and what it knows of the fleet; one thread calls `turn`.
+
+    Args:
+        membership: the membership, joined.
+        shards: the number of shards of the fleet.
+        clock: the source of time.
+    """
+
+    def __init__(self, membership: Membership, shards: int, clock: Clock) -> None:
+        self.membership, self.shards, self._clock = membership, shards, clock
+        self.owned: Mapping[int, OwnedShard] = {}
+        """The shards whose accounts are to run here; replaced as a whole."""
+        self.pauses: Mapping[str, Pause] = {}
+        self.trouble: str = ""
+        """Why the database cannot be reached, or an empty text."""
+        self._giving: dict[int, int] = {}
+        self._claimed_ns: dict[int, int] = {}
+        self._former: dict[int, str] = {}
+        self._lease_ends_ns = 0
+        self._name = membership.name
+
+    def turn(
+        self,
+        accounts: frozenset[int],
+        busy: frozenset[int],
+        report: str,
+        *,
+        is_leaving: bool = False,
+    ) -> None:
+        """Send a heartbeat, give back what others should have, and claim what nobody has.
+
+        Args:
+            accounts: the shards that have accounts.
+            busy: the shards with accounts that are not closed yet.
+            report: what this node tells about itself, JSON.
+            is_leaving: give everything back, and claim nothing.
+
+        Raises:
+            Replaced: this process is no longer the node.
+            JournalError: the database cannot be reached.
+        """
+        member = self.membership
+        asked_ns = self._clock.age_ns()
+        view = member.beat(accounts, report)
+        if is_leaving:
+            view = view._replace(is_drained=True)
+        self._lease_ends_ns = asked_ns + round(member.lease_sec * SECOND_NS)
+        owned = dict(view.owned)
+        # A claim that was lost and made again is another claim.
+        self._giving = {
+            number: epoch
+            for number, epoch in self._giving.items()
+            if number in owned and owned[number].epoch == epoch
+        }
+        for number in self._to_give(view, accounts):
+            self._giving[number] = owned[number].epoch
+        for number, epoch in list(self._giving.items()):
+            if number not in busy:
+                member.give_back(number, epoch)
+                del self._giving[number], owned[number]
+        owned |= self._claims(view, accounts, len(owned))
+        self.pauses = view.pauses
+        self.owned = {
+            number: shard for number, shard in owned.items() if number not in self._giving
+        }
+
+    def _to_give(self, view: View, accounts: frozenset[int]) -> list[int]:
+        """Return the shards that this node gives back now."""
+        kept = [number for number in sorted(view.owned) if number not in self._giving]
+        if view.is_drained:
+            return kept
+        elsewhere = view.living - {self._name}
+        moved = [number for number in kept if view.owned[number].pinned in elsewhere]
+        if moved:
+            return moved
+        # Shards without accounts, as after a change of the file, are nobody's.
+        empty = [number for number in kept if number not in accounts]
+        free = [number for number in kept if view.owned[number].pinned is None]
+        surplus = len(kept) - len(empty) - target_of(self._name, view.loads, len(accounts))
+        most = max(1, len(kept) * GIVEN_AT_ONCE_PERCENT // 100)
+        # One step after the other: what is on its way counts as given.
+        count = min(surplus, most) if not self._giving else 0
+        return [*empty, *[number for number in free if number in accounts][: max(0, count)]]
+
+    def _claims(self, view: View, accounts: frozenset[int], count: int) -> dict[int, OwnedShard]:
+        if view.is_drained or self._giving:
+            return {}
+        member, claimed = self.membership, {}
+        most = target_of(self._name, view.loads, len(accounts)) - count
+        if most > 0:
+            claimed = member.claim(accounts, most, of_dead=view.is_settled)
+        # What a person wants here comes on top.
+        claimed |= member.claim(accounts, len(accounts), of_dead=view.is_settled, pinned_alone=True)
+        for number, shard in claimed.items():
+            self._claimed_ns[number] = self._clock.age_ns()
+            self._former[number] = "" if shard.former == self._name else shard.former
+            whose = f" of {shard.former}, which is dead" if shard.former else ""
+            log.info("[FLEET] Claimed shard %d%s (epoch %d)", number, whose, shard.epoch)
+        return claimed
+
+    def why_not_now(self, number: int, epoch: int) -> str:
+        """Return why no order of a shard's accounts may leave now, or an empty text."""
+        shard = self.owned.get(number)
+        if shard is None or shard.epoch != epoch:
+            return f"shard {number} is no longer of node {self._name}"
+        late_ns = self._clock.age_ns() - self._lease_ends_ns
+        if late_ns <= 0:
+            return ""
+        return (
+            f"the lease of node {self._name} ended {late_ns / SECOND_NS:.0f} seconds ago, so "
+            "another node may have the account"
+        )
+
+    def wait_sec(self, number: int, deadline_sec: float) -> float:
+        """Return how long an account is still to be left alone; see `Right.wait_sec`."""
+        if not self._former.get(number):
+            return 0.0
+        since_sec = (self._clock.age_ns() - self._claimed_ns[number]) / SECOND_NS
+        return self.membership.lease_sec + deadline_sec - since_sec
+
+    def former(self, number: int) -> str:
+        """Return the dead node that had a shard; empty for none."""
+        name = self._former.get(number)
+        return f"node {name}" if name else ""
+
+
+class ShardRight:
+    """The right to trade an account of a shard, by one claim of the shard; see `Right`."""
+
+    def __init__(self, node: Node, number: int, epoch: int) -> None:
+        self._node, self._number, self._epoch = node, number, epoch
+        self.former: str = node.former(number)
+
+    def permit(self, database: Database) -> None:
+        """Check, in a transaction of the journal, that the claim holds."""
+        self._node.membership.permit(database, self._number, self._epoch)
+
+    def why_not_now(self) -> str:
+        """Return why no order may leave now, or an empty text."""
+        return self._node.why_not_now(self._number, self._epoch)
+
+    def wait_sec(self, deadline_sec: float) -> float:
+        """Return how long the account is still to be left alone."""
+        return self._node.wait_sec(self._number, deadline_sec)
+
+
+class NodeProcess(AccountsProcess):
+    """The process of a node: those accounts of the file whose shards the node has.
+
+    Args:
+        path: the file.
+        clock: the source of time.
+        room: how many open files and sockets there are.
+        node: the node, joined.
+        journal: the journal of all accounts.
+    """
+
+    def __init__(self, path: Path, clock: Clock, room: Any, node: Node, journal: str) -> None:
+        super().__init__(path, clock, room)
+        self._node, self._journal = node, journal
+        self._found = Accounts(())
+        # By name: the claim by which the account runs, and the entry of the file with that of here.
+        self._running: dict[str, tuple[int, int]] = {}
+        self._made: dict[str, tuple[AccountEntry, Pause | None, AccountEntry]] = {}
+        self._ended: Replaced | None = None
+        self._is_over = threading.Event()
+        self._beating = threading.Thread(target=self._beat_until_over, name="fleet", daemon=True)
+
+    def begin(self, found: Accounts) -> None:
+        """Begin to send heartbeats; the accounts follow."""
+        self._found = found
+        self._beating.start()
+
+    def end(self) -> None:
+        """After the accounts are closed: give the shards back, and leave.
+
+        Raises:
+            Replaced: another process became the node, which has ended this one.
+        """
+        self._is_over.set()
+        if self._beating.is_alive():
+            self._beating.join()
+        if self._ended is not None:
+            raise self._ended
+        try:
+            self._node.membership.leave()
+        except TrueupError as error:
+            log.warning("[FLEET] The lease ends the membership: %s", error)
+
+    def follow(self, found: Accounts, who: str, why: str) -> None:
+        """Take a file that was read again."""
+        named = {name for name, _ in found.faults}
+        # An account that has a fault now goes on as it was; a fault of the defaults has no name.
+        kept = [
+            entry
+            for entry in self._found.entries
+            if (entry.name in named or "" in named)
+            and entry.name not in {one.name for one in found.entries}
+        ]
+        self._found = found._replace(entries=(*found.entries, *kept))
+        self._obey_fleet()
+
+    # The thread of the heartbeats.
+
+    def _beat_until_over(self) -> None:
+        every_sec = self._node.membership.lease_sec / BEATS_IN_A_LEASE
+        self._beat()
+        while not self._is_over.wait(every_sec):
+            self._beat()
+
+    def _beat(self) -> None:
+        node = self._node
+        machines = list(self.loop.machines.values())
+        busy = frozenset(shard_of(one.name, node.shards) for one in machines)
+        names = [entry.name for entry in self._found.entries]
+        try:
+            node.turn(
+                shards_of(names, node.shards),
+                busy,
+                self._report(machines, names),
+                is_leaving=self.loop.is_stopped,
+            )
+        except Replaced as error:
+            self._ended = error
+            node.owned = {}
+            self.loop.stop()
+        except TrueupError as error:
+            if str(error) != node.trouble:
+                log.error(
+                    "[FLEET] The database cannot be reached: accounts are read, and no order is "
+                    "sent. %s",
+                    error,
+                )
+            node.trouble = str(error)
+            return
+        except Exception:
+            # Without this thread the accounts would be lost to others for no reason.
+            log.exception("[FLEET] A heartbeat failed")
+            return
+        if node.trouble:
+            log.warning("[FLEET] The database is reached again")
+        node.trouble = ""
+        self.loop.call_soon(self._obey_fleet)
+
+    def _report(self, machines: Iterable[AccountMachine], names: Iterable[str]) -> str:
+        """Return what the fleet's tables have about the accounts of this node."""
+        states = dict.fromkeys((state.value for state in State), 0)
+        troubles: dict[str, str] = {}
+        believed = refused = 0
+        for machine in machines:
+            states[machine.state.value] += 1
+            opened = machine.opened
+            if opened is not None:
+                refused += opened.gateway.refused_orders
+                believed += opened.account.manager.as_of_ns is not None
+            if machine.trouble and len(troubles) < TROUBLES_TOLD:
+                troubles[machine.name] = machine.trouble
+        told = {
+            **states,
+            "believed": believed,
+            "refused_orders": refused,
+            "troubles": troubles,
+            "accounts": zlib.crc32("\n".join(sorted(names)).encode()),
+        }
+        return json.dumps(told)
+
+    # The thread of the loop.
+
+    def _prepare(self, machine: AccountMachine) -> None:
+        super()._prepare(machine)
+        number = shard_of(machine.name, self._node.shards)
+        shard = self._node.owned.get(number)
+        epoch = 0 if shard is None else shard.epoch
+        self._running[machine.name] = number, epoch
+        machine.right = ShardRight(self._node, number, epoch)
+
+    def _obey_fleet(self) -> None:
+        """Let the accounts be those of the shards that this node has."""
+        if self.loop.is_stopped:
+            return
+        node, who = self._node, f"node {self._node.membership.name}"
+        owned = node.owned
+        wanted = {
+            entry.name: entry
+            for entry in self._found.entries
+            if shard_of(entry.name, node.shards) in owned
+        }
+        for name in [*self.loop.machines]:
+            number, epoch = self._running[name]
+            shard = owned.get(number)
+            if shard is not None and shard.epoch != epoch:
+                # Lost and claimed again: another may have written meanwhile.
+                self.loop.drop(name, "", "")
+                wanted.pop(name, None)
+            elif shard is None:
+                self.loop.drop(name, who, "the account goes to another machine")
+            elif name not in wanted:
+                self.loop.drop(name, who, "no longer in the file of the accounts")
+        for name, entry in wanted.items():
+            pause = node.pauses.get("") or node.pauses.get(name)
+            self.loop.want(self._of_fleet(entry, pause), pause.who if pause else who)
+
+    def _of_fleet(self, entry: AccountEntry, pause: Pause | None) -> AccountEntry:
+        """Return an entry with the journal of the fleet, and with its pause if there is one."""
+        known = self._made.get(entry.name)
+        if known is not None and known[0] is entry and known[1] == pause:
+            return known[2]
+        settings = entry.settings.model_copy(update={"trueup_journal": self._journal})
+        made = msgspec.structs.replace(entry, settings=settings)
+        if pause is not None:
+            why = f"{PAUSED_IN_FLEET}: {pause.why}" if pause.why else PAUSED_IN_FLEET
+            made = msgspec.structs.replace(
+                made, is_paused=True, paused_by=pause.who, paused_why=why
+            )
+        self._made[entry.name] = entry, pause, made
+        return made
+
+
+def run_node(
+    path: Path,
+    journal: str,
+    *,
+    name: str = "",
+    shards: int | None = None,
+    lease_sec: float = LEASE_SEC,
+    duration_sec: float | None = None,
+) -> None:
+    """Run a node until Ctrl-C, SIGTERM, or a duration; then give its shards back.
+
+    Args:
+        path: the file of the accounts, the same on all nodes.
+        journal: the URL of the journal, which is the fleet's database as well.
+        name: the name of the node; by default the machine's.
+        shards: the number of shards of a new fleet.
+        lease_sec: the accounts go to other nodes so long after the last sign of life.
+        duration_sec: end after so many seconds; None for no end.
+
+    Raises:
+        SettingsError: the file or an option cannot be used.
+        Refused: another process is the node of that name.
+        TrueupError: the database cannot be reached, or a second shell could not reach this process.
+    """
+    found = read_accounts(path)
+    for _, fault in found.faults:
+        log.error("[ACCOUNTS] %s", fault)
+    if not found.entries:
+        raise found.faults[0][1]
+    database = fleet_database(journal)
+    room = make_room_for(found.entries)
+    clock, here = SystemClock(), this_process()
+    name = name or here.host
+    database.connect()
+    try:
+        number = ensure_tables(database, shards)
+        run = f"{here.host}-{here.number}-{os.urandom(6).hex()}"
+        membership = Membership(database, name, run, lease_sec)
+        _join(membership, here.host, here.number, clock)
+        process = NodeProcess(path, clock, room, Node(membership, number, clock), journal)
+        log.info("[FLEET] Node %s joined; the fleet has %d shards", name, number)
+        logger("trueup.reconciler").setLevel(logging.WARNING)
+        try:
+            run_process(process, found, duration_sec, clock)
+        finally:
+            process.end()
+    finally:
+        database.close()
+
+
+def _join(membership: Membership, host: str, process: int, clock: Clock) -> None:
+    """Join; wait for the lease of an earlier process of this name that may have been killed.
+
+    Raises:
+        Refused: another process is the node of that name, and is alive.
+    """
+    end_ns = clock.waiting_ns() + round(LEASE_MOST_SEC * SECOND_NS)
+    lease_ns = round(membership.lease_sec * SECOND_NS)
+    told = ""
+    while True:
+        holder = membership.join(host, process)
+        if not holder:
+            return
+        if not told:
+            end_ns = clock.waiting_ns() + 2 * lease_ns
+            log.warning("[FLEET] Node %s is %s: waiting for its lease", membership.name, holder)
+        told = holder
+        if clock.waiting_ns() >= end_ns:
+            raise Refused(
+                f"Node {membership.name} is {holder} already, and alive: give this one another "
+                "name with --name."
+            )
+        clock.sleep(membership.lease_sec / BEATS_IN_A_LEASE)
