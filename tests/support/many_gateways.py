@@ -30,6 +30,7 @@ class Gateway:
     def __init__(self, number: int, clock: SystemClock) -> None:
         setup = AccountSetup(login=FIRST_LOGIN + number)
         terminal = SimulatedTerminal(account=setup, now_msc=lambda: clock.now_ns() // 1_000_000)
+        self.terminal = terminal
         terminal.initialize()
         terminal.quote("EURUSD", 1.1, 1.1001)
         self._person = Person(terminal.broker, setup.login)
@@ -44,7 +45,7 @@ class Gateway:
         self.service.run()
         self.service.close()
 
-    def obey(self, command: str) -> None:
+    def obey(self, command: str) -> str | None:
         """Carry out a command."""
         if command == "hang":
             self._server._handle = lambda *_: None
@@ -57,6 +58,7 @@ class Gateway:
         elif command == "die":
             self.service.stop()
             self._thread.join()
+        return None
 
     def _without_orders(self, client: Any, request: bytes) -> bytes | None:
         is_order = b'"order_id"' in request and b'"action"' in request
@@ -66,9 +68,11 @@ class Gateway:
 class ManyGateways:
     """The process, for tests; `ports` has the port of each gateway."""
 
+    module = "tests.support.many_gateways"
+
     def __init__(self, count: int) -> None:
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.many_gateways", str(count)],
+            [sys.executable, "-m", self.module, str(count)],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -79,11 +83,15 @@ class ManyGateways:
 
     def tell(self, command: str, number: int) -> None:
         """Give a command, and wait until it was carried out."""
+        assert self.ask(command, number) == "done"
+
+    def ask(self, command: str, number: int) -> str:
+        """Give a command, and return its answer."""
         assert self._child.stdin is not None
         assert self._child.stdout is not None
         self._child.stdin.write(f"{command} {number}\n")
         self._child.stdin.flush()
-        assert self._child.stdout.readline() == "done\n"
+        return self._child.stdout.readline().removesuffix("\n")
 
     def __enter__(self) -> Self:
         return self
@@ -98,15 +106,14 @@ class ManyGateways:
         self._child.communicate()
 
 
-def main(count: int) -> None:
+def main(count: int, kind: type[Gateway] = Gateway) -> None:
     """Serve until standard input ends."""
     clock = SystemClock()
-    gateways = [Gateway(number, clock) for number in range(count)]
+    gateways = [kind(number, clock) for number in range(count)]
     _say(json.dumps([gateway.port for gateway in gateways]))
     for line in sys.stdin:
         command, number = line.split()
-        gateways[int(number)].obey(command)
-        _say("done")
+        _say(gateways[int(number)].obey(command) or "done")
 
 
 def _say(line: str) -> None:

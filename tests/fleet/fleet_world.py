@@ -1,0 +1,245 @@
+"""A whole fleet of processes: PostgreSQL, nodes, gateways with simulated terminals that trade.
+
+The strategy opens a position when there is none and closes it with the next sync, so every sync is
+an order. The terminals' own ledgers judge (`tests.support.fleet_gateways`).
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psycopg
+
+from tests.journal.postgres_server import PostgresServer
+from tests.paper.test_paper_processes import Running, Shell
+from tests.support.fleet_gateways import WatchedGateways
+from tests.support.many_gateways import FIRST_LOGIN
+from tests.support.servers import until
+from trueup.core.book.book import Book
+from trueup.core.book.events import OrderCreated
+from trueup.doors.fleet.fleet import Fleet
+from trueup.doors.fleet.shards import shard_of
+from trueup.journal import open_reader
+
+DEADLINE_SEC = 120.0
+STRATEGY = """
+class Trades:
+    def on_start(self, account):
+        self.account = account
+
+    def on_sync(self, result):
+        positions = self.account.positions
+        if positions:
+            self.account.close(next(iter(positions)))
+        else:
+            self.account.submit("buy", 0.1, symbol="EURUSD")
+"""
+
+
+class FleetNode:
+    """A process of `trueup fleet node`, in a folder of its own, as on a machine of its own."""
+
+    def __init__(self, world: FleetWorld, name: str) -> None:
+        self.name, self._world = name, world
+        folder = world.folder / name
+        folder.mkdir()
+        (folder / "mine.py").write_text(STRATEGY, "utf-8")
+        (folder / "accounts.toml").write_text(world.accounts_file, "utf-8")
+        self.shell = Shell(folder)
+        self.runs = 0
+        self.process: Running
+        self.start()
+
+    def start(self) -> None:
+        self.runs += 1
+        options = ("--accounts", "accounts.toml", "--journal", self._world.url)
+        lease = ("--name", self.name, "--lease", str(self._world.lease_sec))
+        self.process = self.shell.start(f"log{self.runs}", "fleet", "node", *options, *lease)
+
+    def signal(self, number: int) -> None:
+        self.process.child.send_signal(number)
+
+    def kill(self) -> None:
+        self.process.child.kill()
+        self.process.child.wait()
+
+    def end(self) -> int:
+        """End it as a service manager does; return its exit code."""
+        self.signal(signal.SIGTERM)
+        return self.process.child.wait(DEADLINE_SEC)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Its accounts, by `trueup accounts`."""
+        done = self.shell.run("accounts", "--json")
+        (process,) = json.loads(done.stdout)["processes"]
+        rows: list[dict[str, Any]] = process["accounts"]
+        return rows
+
+    def syncs(self) -> int:
+        """How many syncs its accounts have made."""
+        return sum(row["syncs"] for row in self.rows())
+
+
+class FleetWorld:
+    """The world; end it with its `with` block."""
+
+    def __init__(
+        self,
+        folder: Path,
+        server: PostgresServer,
+        accounts: int,
+        nodes: int = 3,
+        *,
+        lease_sec: float = 2.0,
+        interval_sec: float = 0.5,
+    ) -> None:
+        self.folder, self.server, self.lease_sec = folder, server, lease_sec
+        self.url = server.new_database()
+        self.gateways = WatchedGateways(accounts)
+        self.names = [f"a{number}" for number in range(accounts)]
+        head = (
+            f'[defaults]\ninterval = {interval_sec}\ntimeout_ms = 5000\nstrategy = "mine:Trades"\n'
+            'symbols = ["EURUSD"]\n'
+        )
+        tables = (
+            f'[accounts.a{number}]\ngateway = "tcp://127.0.0.1:{port}"\n'
+            f'account = "{FIRST_LOGIN + number}@Simulated-Demo"\n'
+            for number, port in enumerate(self.gateways.ports)
+        )
+        self.accounts_file = head + "".join(tables)
+        self.nodes = {f"n{number}": FleetNode(self, f"n{number}") for number in range(nodes)}
+        until(self._has_tables, DEADLINE_SEC)
+
+    def _has_tables(self) -> bool:
+        try:
+            Fleet(self.url).__exit__()
+        except Exception:  # noqa: BLE001 - not yet
+            return False
+        return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for node in self.nodes.values():
+            if node.process.child.poll() is None:
+                node.signal(signal.SIGCONT)
+            node.shell.clean()
+        self.gateways.__exit__(None, None, None)
+
+    # The fleet.
+
+    def status(self) -> dict[str, Any]:
+        """The status, with the nodes by name, and the node of each account."""
+        with Fleet(self.url) as fleet:
+            told, shards = fleet.status(), fleet.shards
+        owners = {row["shard"]: row["node"] for row in told["owners"]}
+        return {
+            **told,
+            "nodes": {node["name"]: node for node in told["nodes"]},
+            "where": {name: owners.get(shard_of(name, shards), "") for name in self.names},
+        }
+
+    def where(self) -> dict[str, str]:
+        """The living node of each account; empty for none."""
+        where: dict[str, str] = self.status()["where"]
+        return where
+
+    def run_by(self, *nodes: str) -> bool:
+        """Whether all accounts are recovered, at these nodes alone, and evenly."""
+        told = self.status()
+        living = [told["nodes"][name] for name in nodes if name in told["nodes"]]
+        believed = sum(node["believed"] for node in living)
+        counts = Counter(told["where"].values())
+        is_even = max(counts.values()) - min(counts.values()) <= 1
+        return set(counts) == set(nodes) and is_even and believed == len(self.names)
+
+    def when_run_by(self, *nodes: str) -> float:
+        """Wait for `run_by`; return how long it took (seconds)."""
+        began = time.monotonic()
+        until(lambda: self.run_by(*nodes), DEADLINE_SEC, pause_sec=0.05)
+        return time.monotonic() - began
+
+    def paused(self) -> dict[str, int]:
+        """How many accounts each person has paused."""
+        rows = [row for node in self.nodes.values() for row in node.rows()]
+        return dict(Counter(row["paused"] for row in rows))
+
+    def when_synced(self, count: int) -> None:
+        """Wait until the accounts of each node have made so many more syncs each."""
+        for node in self.nodes.values():
+            wanted = node.syncs() + count * len(node.rows())
+            until(lambda node=node, wanted=wanted: node.syncs() >= wanted, DEADLINE_SEC)
+
+    def holders(self) -> dict[str, str]:
+        """Who writes the journal of each stream, by the database."""
+        with psycopg.connect(self.url) as connection:
+            rows = connection.execute("SELECT stream, holder FROM journal_writers")
+            return dict(rows.fetchall())
+
+    def orders(self) -> int:
+        """How many orders the terminals have executed."""
+        return sum(self.judged(number)["orders"] for number in range(len(self.names)))
+
+    def judged(self, number: int) -> dict[str, Any]:
+        return self.gateways.judge(number)
+
+    def trade(self, count: int) -> None:
+        """Wait until every account has executed so many more orders."""
+        self._more("orders", count)
+
+    def read(self, count: int) -> None:
+        """Wait until every account was read so many more times."""
+        self._more("questions", count)
+
+    def _more(self, what: str, count: int) -> None:
+        numbers = range(len(self.names))
+        before = [self.judged(number)[what] for number in numbers]
+
+        def have() -> bool:
+            return all(self.judged(n)[what] >= before[n] + count for n in numbers)
+
+        until(have, DEADLINE_SEC, pause_sec=0.1)
+
+    def faults(self) -> list[str]:
+        """After all nodes have ended in order: everything that the ledgers do not agree with."""
+        return [fault for number in range(len(self.names)) for fault in self._faults(number)]
+
+    def _faults(self, number: int) -> list[str]:
+        told, name = self.judged(number), self.names[number]
+        stream = f"{FIRST_LOGIN + number}@Simulated-Demo/symbol=EURUSD"
+        with open_reader(self.url, stream) as reader:
+            history = list(reader.read())
+            sound = reader.verify().sound
+        book = Book().replay(history)
+        created = {one.token for one in history if isinstance(one, OrderCreated)}
+        tokens = Counter(told["tokens"])
+        positions = sorted(book.holdings)
+        found = [
+            (
+                f"lost: {[token for token in tokens if token not in created]}",
+                not set(tokens) - created,
+            ),
+            (f"doubled: {tokens.most_common(1)}", all(n == 1 for n in tokens.values())),
+            (f"more than one position {told['beside']} times", not told["beside"]),
+            (f"{told['older']} executed under an older token", not told["older"]),
+            (f"positions {positions}, not {told['positions']}", positions == told["positions"]),
+            (f"in doubt: {list(book.in_doubt)}", not book.in_doubt),
+            ("the chain is broken", sound),
+        ]
+        return [f"{name}: {text}" for text, holds in found if not holds]
+
+    def refused(self) -> int:
+        """How many orders of former owners the gateways have refused."""
+        return sum(self.judged(number)["refused"] for number in range(len(self.names)))

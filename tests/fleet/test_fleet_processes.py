@@ -1,0 +1,116 @@
+"""A fleet of real processes: killed, frozen, cut off from its database; the ledgers judge."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.fleet.fleet_world import DEADLINE_SEC, FleetWorld
+from tests.journal.postgres_server import PostgresServer
+from tests.support.posix_limits import posix_only
+from tests.support.servers import until
+from trueup.doors.fleet.fleet import Fleet
+
+pytestmark = [posix_only, pytest.mark.timeout(600)]
+
+
+def test_killed_and_frozen_nodes_lose_their_accounts_and_nothing_else_is_lost(
+    tmp_path: Path, postgres_server: PostgresServer
+) -> None:
+    with FleetWorld(tmp_path, postgres_server, accounts=9) as world:
+        world.when_run_by("n0", "n1", "n2")
+        world.trade(2)
+        world.nodes["n0"].kill()
+        world.when_run_by("n1", "n2")
+        frozen = world.nodes["n1"]
+        frozen.signal(signal.SIGSTOP)
+        world.when_run_by("n2")
+        pid = frozen.process.child.pid
+        assert not [who for who in world.holders().values() if f"(process {pid} on" in who]
+        world.trade(2)
+        # It must not have its accounts back by the rebalancing of the fleet: then it might write.
+        with Fleet(world.url) as fleet:
+            fleet.drain("n1", "a test", "")
+        frozen.signal(signal.SIGCONT)
+        until(lambda: world.status()["nodes"]["n1"]["state"] == "drained", DEADLINE_SEC)
+        world.trade(3)
+        assert not [who for who in world.holders().values() if f"(process {pid} on" in who]
+        assert set(world.where().values()) == {"n2"}
+        assert frozen.end() == 0
+        assert world.nodes["n2"].end() == 0
+        assert world.faults() == []
+
+
+def test_database_that_is_away_stops_orders_and_no_reading(
+    tmp_path: Path, postgres_server: PostgresServer
+) -> None:
+    with FleetWorld(tmp_path, postgres_server, accounts=6, nodes=2) as world:
+        world.when_run_by("n0", "n1")
+        world.trade(1)
+        epochs = [row["epoch"] for row in world.status()["owners"]]
+        postgres_server.stop()
+        # No node is dead when the database is back, though none could send a heartbeat.
+        try:
+            for node in world.nodes.values():
+                node.process.wait_for("The database cannot be reached: accounts are read, and no")
+            count = world.orders()
+            # An account that has something to write asks less and less often.
+            world.read(3)
+            # What was sent before the database went has come to its end long since.
+            assert world.orders() == count
+            done = world.nodes["n0"].shell.run("fleet", "status", "--journal", world.url)
+            assert (done.returncode, "cannot be reached" in done.stderr) == (2, True)
+            told = world.nodes["n0"].shell.run("status").stdout
+            assert "journal" in told.lower()
+        finally:
+            postgres_server.start()
+        world.trade(2)
+        assert [row["epoch"] for row in world.status()["owners"]] == epochs
+        assert [node.end() for node in world.nodes.values()] == [0, 0]
+        assert world.faults() == []
+
+
+def test_person_drains_moves_and_pauses(tmp_path: Path, postgres_server: PostgresServer) -> None:
+    with FleetWorld(tmp_path, postgres_server, accounts=6, nodes=2) as world:
+        shell = world.nodes["n0"].shell
+
+        def give(*words: str) -> subprocess.CompletedProcess[str]:
+            return shell.run("fleet", *words, "--journal", world.url)
+
+        world.when_run_by("n0", "n1")
+        done = give("status")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "2 of 2 nodes are alive, and run 6 accounts" in done.stdout
+
+        assert give("drain", "n1", "--who", "anna", "--why", "new disk").returncode == 0
+        world.when_run_by("n0")
+        done = give("status")
+        assert done.returncode == 1
+        assert "drained by anna (new disk)" in " ".join(done.stdout.split())
+        assert give("drain", "n1", "--undo").returncode == 0
+        # Given back step by step, until both have as many.
+        world.when_run_by("n0", "n1")
+
+        name = next(name for name, node in world.where().items() if node == "n0")
+        assert f"{name} goes to node n1" in " ".join(give("move", name, "n1").stdout.split())
+        until(lambda: world.where()[name] == "n1", DEADLINE_SEC, pause_sec=0.1)
+        assert give("move", name).returncode == 0
+        assert "the nodes are n0, n1" in give("move", name, "n7").stderr
+
+        assert "The whole fleet is paused" in give("pause", "--who", "bert").stdout
+        assert "nothing was changed" in give("pause").stdout
+        until(lambda: world.paused() == {"bert": 6}, DEADLINE_SEC, pause_sec=0.1)
+        count = world.orders()
+        world.when_synced(2)
+        assert world.orders() == count
+        assert give("resume").returncode == 0
+        world.trade(1)
+        # A node that ends in order gives its accounts back: nobody waits for its lease.
+        assert world.nodes["n1"].end() == 0
+        assert "n1" not in world.status()["nodes"]
+        world.when_run_by("n0")
+        assert world.nodes["n0"].end() == 0
+        assert world.faults() == []

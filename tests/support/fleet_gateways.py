@@ -1,0 +1,99 @@
+"""Gateways whose terminals' ledgers judge a fleet: each request is looked at as it is carried out.
+
+As `many_gateways`, with one more command: `judge N` prints what gateway N has seen, as JSON.
+`older` counts orders that were executed under an older token than was recorded before, `beside`
+how often the account had more than one position, which the strategy never wants.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import defaultdict
+from typing import Any
+
+from tests.support import many_gateways
+from tests.support.many_gateways import Gateway, ManyGateways
+from trueup.gateway.desk.desk import Desk
+from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.runtime.time.clock import SystemClock
+from trueup.sim.terminal.terminal import SimulatedTerminal
+
+
+class Seen:
+    """What one gateway has seen."""
+
+    def __init__(self, terminal: SimulatedTerminal) -> None:
+        self.terminal = terminal
+        self.recorded: dict[str, int] = defaultdict(int)
+        self.older = self.refused = self.beside = self.orders = self.questions = 0
+
+    def executed(self) -> int:
+        ledger = self.terminal.ledger
+        return len(ledger.orders) + len(ledger.order_history)
+
+    def told(self) -> dict[str, Any]:
+        ledger = self.terminal.ledger
+        past = [*ledger.order_history.values(), *ledger.orders.values()]
+        return {
+            "older": self.older,
+            "refused": self.refused,
+            "beside": self.beside,
+            "orders": self.orders,
+            "questions": self.questions,
+            "positions": sorted(ledger.positions),
+            "tokens": [o.comment for o in past if o.state == mt5.ORDER_STATE_FILLED],
+        }
+
+
+SEEN: dict[int, Seen] = {}
+_answer = Desk.answer
+
+
+def _watched(self: Desk, request: Any, *more: Any, **named: Any) -> bytes:
+    seen = SEEN[id(self)]
+    seen.questions += request.action == "SNAPSHOT"
+    before = seen.executed()
+    reply = _answer(self, request, *more, **named)
+    if seen.executed() > before:
+        seen.orders += 1
+        seen.older += 0 < request.token < seen.recorded[request.journal]
+    if len(seen.terminal.ledger.positions) > 1:
+        seen.beside += 1
+    if b"knows token" in reply:
+        seen.refused += bool(request.order_id)
+    elif request.token and request.journal and b'"FAILED"' not in reply:
+        known = seen.recorded[request.journal]
+        seen.recorded[request.journal] = max(known, request.token)
+    return reply
+
+
+class WatchedGateway(Gateway):
+    """One gateway, with what its terminal has seen."""
+
+    def __init__(self, number: int, clock: SystemClock) -> None:
+        super().__init__(number, clock)
+        # No client knows its port yet.
+        self._seen = SEEN[id(self.service._desk)] = Seen(self.terminal)
+
+    def obey(self, command: str) -> str | None:
+        """Carry out a command; `judge` has an answer."""
+        if command == "judge":
+            return json.dumps(self._seen.told())
+        return super().obey(command)
+
+
+class WatchedGateways(ManyGateways):
+    """The process, for tests."""
+
+    module = "tests.support.fleet_gateways"
+
+    def judge(self, number: int) -> dict[str, Any]:
+        """Return what a gateway has seen."""
+        told: dict[str, Any] = json.loads(self.ask("judge", number))
+        return told
+
+
+if __name__ == "__main__":
+    Desk.answer = _watched  # type: ignore[method-assign]
+    many_gateways.main(int(sys.argv[1]), WatchedGateway)
