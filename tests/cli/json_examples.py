@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from tests.cli.bot_world import FACTS, BotWorld
+from tests.journal.postgres_server import PostgresServer, binaries
 from tests.paper.test_paper_processes import Shell
 from tests.support.desk_world import BUY, COSTLY, HEDGING, OTHER
 from tests.support.order_world import OrderWorld
@@ -25,6 +26,9 @@ from trueup.doors.accounts.accounts_loop import AccountsLoop
 from trueup.doors.accounts.control import AccountsControl
 from trueup.doors.accounts.file import read_accounts
 from trueup.doors.accounts.machine import AccountMachine
+from trueup.doors.fleet.fleet import Fleet
+from trueup.doors.fleet.membership import Membership
+from trueup.doors.fleet.tables import ensure_tables, fleet_database
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.runtime.control.bots import Bot
 from trueup.runtime.time.clock import SystemClock
@@ -75,6 +79,35 @@ def plan(place: Place) -> Any:
     place.bot(world := BotWorld())
     world.broker.lose_replies(1_000)
     return [waiting, place.run("plan")]
+
+
+def fleet(*words: str) -> Example:
+    """Return the example of a command to a fleet of one node, on a server of its own."""
+
+    def example(place: Place) -> Any:
+        programs = binaries()
+        if programs is None:
+            pytest.skip("no PostgreSQL")
+        server = PostgresServer(programs)
+        try:
+            url = server.new_database()
+            database = fleet_database(url)
+            database.connect()
+            ensure_tables(database, 4)
+            node = Membership(database, "vps1", "run", 60)
+            node.join("vps1.example", 12)
+            report = {"running": 3, "waiting": 1, "troubles": {"beta": "The gateway is away."}}
+            node.beat(range(4), json.dumps(report))
+            node.claim(range(4), 4, of_dead=False)
+            with Fleet(url) as made:
+                made.pause("alpha", "anna", "news")
+            found = place.run("fleet", *words, "--journal", url)
+            database.close()
+            return found
+        finally:
+            server.remove()
+
+    return example
 
 
 def approve(place: Place) -> Any:
@@ -250,6 +283,11 @@ def accounts(place: Place) -> Any:
 EXAMPLES: dict[str, Example] = {
     "status": status,
     "accounts": accounts,
+    "fleet status": fleet("status"),
+    "fleet drain": fleet("drain", "vps1"),
+    "fleet move": fleet("move", "alpha", "vps1"),
+    "fleet pause": fleet("pause"),
+    "fleet resume": fleet("resume", "alpha"),
     "watch": at_a_gateway("watch", "--for", "1s", "--every", "0.2", option="--gateway"),
     "alerts": alerts("--once", "--journal", "bot.db"),
     "alerts test": alerts("test"),

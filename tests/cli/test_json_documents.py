@@ -19,6 +19,7 @@ DOES_NOT_READ = {
     "paper",
     "run",
     "run install",
+    "fleet node",
     "terminal",
     "sim",
     "sim incident",

@@ -180,7 +180,11 @@ class FleetWorld:
         """Wait until the accounts of each node have made so many more syncs each."""
         for node in self.nodes.values():
             wanted = node.syncs() + count * len(node.rows())
-            until(lambda node=node, wanted=wanted: node.syncs() >= wanted, DEADLINE_SEC)
+
+            def has(node: FleetNode = node, wanted: int = wanted) -> bool:
+                return node.syncs() >= wanted
+
+            until(has, DEADLINE_SEC)
 
     def holders(self) -> dict[str, str]:
         """Who writes the journal of each stream, by the database."""

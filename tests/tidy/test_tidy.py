@@ -19,7 +19,10 @@ CLOCK = (
 )
 CHANCE = ("sim/", "lab/")
 # A run needs a name that no other run has; both take one from outside for a simulation.
-NAMES_OF_RUNS = ("gateway/client/execution_gateway.py", "runtime/bot/portfolio.py")
+NAMES_OF_RUNS = (
+    *("gateway/client/execution_gateway.py", "runtime/bot/portfolio.py"),
+    "doors/fleet/node.py",
+)
 CATCH_ALL = (
     *("cli/process.py", "logs.py", "doors/alerts/receivers.py", "doors/page/app.py"),
     *("gateway/server/front.py", "runtime/bot/answers.py", "runtime/sync/sources.py"),
@@ -28,6 +31,8 @@ CATCH_ALL = (
     "lab/runs/run.py",
     # What fails for one account must not end the others.
     *("doors/accounts/machine.py", "doors/accounts/control.py", "gateway/client/renewals.py"),
+    # Without heartbeats all accounts of a node would go to others.
+    "doors/fleet/node.py",
     # The rule of one position: what raises there is that position's hold.
     "core/look/outcome.py",
 )

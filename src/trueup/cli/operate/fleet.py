@@ -244,5 +244,5 @@ def _node_line(one: dict[str, Any]) -> str:
     if one["drained_by"]:
         why = f" ({one['drained_why']})" if one["drained_why"] else ""
         parts.append(f"drained by {one['drained_by']}{why}")
-    parts += [f"{name}: {text}" for name, text in one["troubles"].items()]
+    parts += [f"{row['account']}: {row['trouble']}" for row in one["troubles"]]
     return ", ".join(parts)

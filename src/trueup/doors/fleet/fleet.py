@@ -176,7 +176,10 @@ def _node(
         "not_running": told.get("waiting", 0) + told.get("stopped", 0),
         "refused_orders": told.get("refused_orders", 0),
         "accounts_file": told.get("accounts", 0),
-        "troubles": told.get("troubles", {}),
+        "troubles": [
+            {"account": account, "trouble": text}
+            for account, text in told.get("troubles", {}).items()
+        ],
     }
 
 

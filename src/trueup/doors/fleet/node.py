@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
+import secrets
 import threading
 import zlib
 from collections.abc import Iterable, Mapping
@@ -400,7 +400,7 @@ def run_node(
     database.connect()
     try:
         number = ensure_tables(database, shards)
-        run = f"{here.host}-{here.number}-{os.urandom(6).hex()}"
+        run = f"{here.host}-{here.number}-{secrets.token_hex(6)}"
         membership = Membership(database, name, run, lease_sec)
         _join(membership, here.host, here.number, clock)
         process = NodeProcess(path, clock, room, Node(membership, number, clock), journal)
