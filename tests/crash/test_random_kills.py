@@ -35,8 +35,10 @@ def kill_many(terminal: Terminal, forks: Forks | None, rounds: int, seed: int) -
     chance = random.Random(seed)
     wishes = job(chance, terminal.account, rounds * WISHES_A_ROUND)
     settle: Step = {"do": "settle"}
+    # It waits at the end for its kill, which may come late from a busy machine.
+    steps: list[Step] = [settle, {"do": "report"}, {"do": "wait"}, *wishes, {"do": "wait"}]
     for _ in range(rounds):
-        bot = BotProcess(terminal, [settle, {"do": "report"}, {"do": "wait"}, *wishes], forks)
+        bot = BotProcess(terminal, steps, forks)
         if chance.random() < 0.25:
             # Before it is even ready: in the middle of its own recovery.
             bot.listen_for(chance.uniform(0.0, 0.05))

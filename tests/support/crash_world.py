@@ -221,7 +221,8 @@ class BotProcess:
     def listen_for(self, seconds: float) -> None:
         """Take in what it says for a while, or until it ends."""
         deadline = time.monotonic() + seconds
-        while self._listen(deadline - time.monotonic()):
+        # No longer, even if it talks without a pause: it may talk faster than this process listens.
+        while (left := deadline - time.monotonic()) > 0 and self._listen(left):
             pass
 
     def _listen(self, seconds: float) -> bool:
