@@ -17,7 +17,6 @@ from typer.testing import CliRunner
 
 from tests.paper.deadline import wait_for
 from tests.support.processes import is_running
-from tests.support.servers import free_port
 from trueup.cli import app
 from trueup.lab.incidents import stage
 from trueup.lab.incidents.stage import PORTS, Stage
@@ -56,7 +55,7 @@ def test_a_stage_takes_two_free_ports_below_those_of_outgoing_connections(
     assert first + 1 < 32_768
     assert Stage(folder / "second").port != first
     monkeypatch.setattr(stage, "_numbers", itertools.count(PORTS.index(first)))
-    # A gateway would publish its hints there.
+    # A gateway that cannot have its port for hints does not start.
     with socket.create_server(("127.0.0.1", first + 1)):
         assert Stage(folder / "third").port != first
 
@@ -142,21 +141,3 @@ def _running(*arguments: str, out: BinaryIO) -> Iterator[subprocess.Popen[bytes]
     finally:
         child.kill()
         child.wait()
-
-
-def test_the_gateway_gets_a_port_with_a_free_one_after_it(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A gateway that cannot have its port for hints does not start."""
-    real, before = socket.create_server, free_port()
-    offered: list[int] = []
-    with real(("127.0.0.1", before + 1)):
-
-        def offers_a_bad_one_first(address: tuple[str, int]) -> socket.socket:
-            offered.append(address[1])
-            return real((address[0], before if len(offered) == 1 else address[1]))
-
-        monkeypatch.setattr(socket, "create_server", offers_a_bad_one_first)
-        port = Stage(folder / "stage").port
-    assert offered[:3] == [0, before + 1, 0]
-    assert port != before
