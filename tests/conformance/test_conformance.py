@@ -41,7 +41,7 @@ from trueup.gateway.server.service import Service, ServiceOptions
 from trueup.runtime.time.clock import SystemClock
 from trueup.sim.terminal.terminal_faults import AnswerLost
 
-QUICK_MS = 1_000
+QUICK_MS = 2_000
 PATIENT_MS = 20_000
 ALONE = Options(timeout_ms=PATIENT_MS, settle_ms=100)
 TRADING = Options(timeout_ms=PATIENT_MS, settle_ms=150, trade=True)

@@ -23,7 +23,9 @@ from tests.support.servers import ZmqServer
 from trueup.conformance.examination.examination import Options
 from trueup.conformance.examination.findings import Finding, Grade, Outcome, Report, Standing
 
-QUICK = Options(timeout_ms=1_000)
+# Silence is waited for; every other answer comes at once, also on a busy machine.
+SILENT = Options(timeout_ms=3_000)
+PATIENT = Options(timeout_ms=20_000)
 
 Fields = dict[str, Any]
 
@@ -115,7 +117,7 @@ def test_a_gateway_that_needs_the_star_is_no_fault() -> None:
 
 
 def test_without_a_position_the_forms_cannot_be_compared_and_that_is_said() -> None:
-    found = finding(of_manner(takes_star_literally, QUICK), "forms")
+    found = finding(of_manner(takes_star_literally, PATIENT), "forms")
     assert found.outcome is Outcome.UNSEEN
     assert found.because == "the account has no position by which to compare the forms"
 
@@ -134,7 +136,7 @@ def reads(name: str) -> Callable[[GuideGateway, Fields], Fields]:
 
 @pytest.mark.parametrize("name", ["type", "command", "cmd", "request"])
 def test_a_gateway_that_reads_another_field_than_action_is_told(name: str) -> None:
-    report = of_manner(reads(name), QUICK)
+    report = of_manner(reads(name), PATIENT)
     found = finding(report, "action")
     assert found.outcome is Outcome.BROKEN
     assert found.because == f"it reads `{name}` and not `action`: asked so, it shows a list"
@@ -147,13 +149,13 @@ def test_a_gateway_that_is_silent_without_a_type_is_told() -> None:
         return b'{"status":"SUCCESS","positions":[]}' if b'"type"' in message else None
 
     with ZmqServer(handle) as server:
-        found = finding(examined(server.port, QUICK), "answers")
+        found = finding(examined(server.port, SILENT), "answers")
     assert found.outcome is Outcome.BROKEN
     assert found.because.endswith("; it reads `type` and not `action`")
 
 
 def test_a_gateway_that_cannot_look_now_is_not_said_to_read_another_field() -> None:
-    report = of_manner(lambda *_: {"status": "FAILED", "error": "terminal is away"}, QUICK)
+    report = of_manner(lambda *_: {"status": "FAILED", "error": "terminal is away"}, PATIENT)
     found = finding(report, "action")
     assert found.outcome is Outcome.UNSEEN
     assert found.because == "the gateway showed no list: terminal is away"

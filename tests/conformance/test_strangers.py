@@ -20,7 +20,7 @@ from trueup.conformance.text import write_report
 
 TRADING = Options(timeout_ms=PATIENT_MS, settle_ms=60, trade=True)
 READING = Options(timeout_ms=PATIENT_MS, settle_ms=60)
-MUTE = Options(timeout_ms=1_500, settle_ms=60, trade=True)
+MUTE = Options(timeout_ms=3_000, settle_ms=60, trade=True)
 
 
 def examined_as(
