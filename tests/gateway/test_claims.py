@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -591,6 +592,13 @@ def test_claim_at_a_gateway_that_serves_none_is_refused_and_nothing_is_sent() ->
         assert bought(gateway, 7)["status"] == "FILLED"
 
 
+def _claims(gateway: ExecutionGateway) -> bool:
+    """Claim, and say whether the answer came in time: a busy machine may be late."""
+    with contextlib.suppress(NotSent, OutcomeUnknown):
+        gateway.claim(scope("a", 7))
+    return gateway.claimed is not None
+
+
 def test_claim_without_an_answer_is_an_error_and_may_be_made_again() -> None:
     world = Gateway()
     silent = threading.Event()
@@ -608,7 +616,7 @@ def test_claim_without_an_answer_is_an_error_and_may_be_made_again() -> None:
             gateway.claim(scope("a", 7))
         assert gateway.claimed is None
         silent.clear()
-        gateway.claim(scope("a", 7))
+        until(lambda: _claims(gateway))
 
 
 @pytest.mark.parametrize(

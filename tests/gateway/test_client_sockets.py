@@ -36,7 +36,8 @@ from trueup.runtime.sync.reconciler import StateReconciler, SyncStatus
 
 # Too short for a gateway that is not there, and long enough for a message to reach one that is.
 SHORT_MS = 150
-MUTE_MS = 400
+# Every silence is waited for, and only after a handshake.
+MUTE_MS = 1_500
 LONG_MS = 60_000
 # Far above what anything here takes, far below what waiting twice for LONG_MS would.
 BOUND_SEC = 50.0
@@ -401,9 +402,11 @@ def test_garbage_is_no_reading_and_no_outcome_and_the_next_exchange_works(garbag
 
 
 def test_after_a_restart_on_the_same_port_the_client_comes_back_by_itself() -> None:
-    with ZmqServer(good) as first, gateway_on(first.port, SHORT_MS) as gateway:
-        assert tickets(gateway.read()) == [make.TICKET]
+    with ZmqServer(good) as first, gateway_on(first.port, MUTE_MS) as gateway:
+        assert tickets(until(lambda: usable(gateway.read()))) == [make.TICKET]
+        gateway.timeout_ms = LONG_MS
         assert gateway.send_order(ORDER)["status"] == "FILLED"
+        gateway.timeout_ms = MUTE_MS
         first.stop()
         assert isinstance(gateway.read(), Unknown)
         with ZmqServer(good, first.port) as second:

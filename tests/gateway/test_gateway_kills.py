@@ -135,7 +135,10 @@ def test_a_gateway_that_dies_at_any_point_of_an_order_never_sends_it_twice(
     field: KillField, point: GatewayPoint
 ) -> None:
     field.start(point.value)
-    with ExecutionGateway(LOCAL, field.port, 3_000) as bot:
+    with ExecutionGateway(LOCAL, field.port, LONG_MS) as bot:
+        assert bot.connect()
+        # The gateway dies in the order, so its answer is waited for in vain.
+        bot.timeout_ms = 3_000
         assert bot.send_order(order())["status"] == "UNKNOWN"
     assert field.wait_for_end() == KILLED_ITSELF
     sent = point in (GatewayPoint.AFTER_SEND, GatewayPoint.AFTER_OUTCOME)
@@ -262,7 +265,10 @@ def test_a_second_gateway_of_the_same_account_is_refused_with_the_process_of_the
 def test_an_id_that_was_used_at_another_port_is_not_carried_out_again(field: KillField) -> None:
     """The first gateway dies in the order, and the next one is another in every option."""
     field.by_default(GatewayPoint.AFTER_SEND.value, port=free_port())
-    with ExecutionGateway(LOCAL, field.port, 3_000) as bot:
+    with ExecutionGateway(LOCAL, field.port, LONG_MS) as bot:
+        assert bot.connect()
+        # The gateway dies in the order, so its answer is waited for in vain.
+        bot.timeout_ms = 3_000
         assert bot.send_order(order())["status"] == "UNKNOWN"
     assert field.wait_for_end() == KILLED_ITSELF
     field.by_default(LIVES, "--login", "5000001", port=free_port())

@@ -23,7 +23,7 @@ from trueup.runtime.sync.reconciler import StateReconciler, SyncResult
 from trueup.runtime.time.clock import ManualClock
 
 NEVER_SEC = 86_400.0
-LONG_MS = 10_000
+LONG_MS = 60_000
 LOCAL = "127.0.0.1"
 EMPTY = digest(())
 

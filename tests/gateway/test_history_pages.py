@@ -23,7 +23,7 @@ from trueup.protocol.history import PastDeals, Span, decode_history
 from trueup.sim.terminal.terminal_faults import Fails
 
 DAY_SEC = 86_400
-TIMEOUT_MS = 10_000
+TIMEOUT_MS = 60_000
 ALL = Span()
 
 

@@ -120,7 +120,7 @@ def test_a_part_of_a_position_is_closed(speaker: Speaker) -> None:
 def test_our_own_client_reads_a_list_in_this_dialect(speaker: Speaker) -> None:
     speaker.ask("OPEN", symbol="EURUSD", type="BUY", volume=0.03, magic=7)
     theirs = guide.read_positions(speaker.ask("GET_POSITIONS"))
-    with ExecutionGateway("127.0.0.1", speaker.server.port, 5_000) as gateway:
+    with ExecutionGateway("127.0.0.1", speaker.server.port, 20_000) as gateway:
         ours = gateway.read()
     assert isinstance(theirs, Snapshot)
     assert isinstance(ours, Snapshot)

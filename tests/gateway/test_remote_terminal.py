@@ -238,7 +238,7 @@ def test_a_second_with_more_ticks_than_a_page_is_not_cut_short(small_pages: None
 def test_over_a_socket_a_restart_is_survived_and_silence_is_said() -> None:
     world = traded()
     with ZmqServer(world.desk.handle) as server:
-        gateway = ExecutionGateway("127.0.0.1", server.port, 2_000)
+        gateway = ExecutionGateway("127.0.0.1", server.port, 20_000)
         remote = gateway.terminal()
         assert remote.symbol_info(SYMBOL).name == SYMBOL
         port = server.port
@@ -260,11 +260,11 @@ def test_a_reply_that_does_not_come_is_a_timeout() -> None:
         return None if b"CALL" in raw else world.desk.handle(raw)
 
     with ZmqServer(answers_once) as server:
-        gateway = ExecutionGateway("127.0.0.1", server.port, 300)
+        gateway = ExecutionGateway("127.0.0.1", server.port, 2_000)
         remote = gateway.terminal()
         assert remote.symbols_get() is None
         assert remote.last_error()[0] == mt5.RES_E_INTERNAL_FAIL_TIMEOUT
-        assert "gave no reply within 300 ms" in remote.last_error()[1]
+        assert "gave no reply within 2000 ms" in remote.last_error()[1]
         remote.shutdown()
         gateway.disconnect()
 
@@ -279,7 +279,7 @@ def test_a_gateway_of_the_guide_is_not_sent_what_it_may_not_know() -> None:
             return answer(raw)
 
         guide.answer = noted
-        gateway = ExecutionGateway("127.0.0.1", guide.port, 5_000)
+        gateway = ExecutionGateway("127.0.0.1", guide.port, 20_000)
         remote = gateway.terminal()
         assert remote.symbol_info(SYMBOL) is None
         assert "does not serve CALL" in remote.last_error()[1]

@@ -18,7 +18,7 @@ from trueup.runtime.time.clock import SystemClock
 from trueup.sim.terminal.terminal import SimulatedTerminal
 
 NOW_MSC = 1_700_000_000_000
-LONG_MS = 10_000
+LONG_MS = 60_000
 LOCAL = "127.0.0.1"
 
 
