@@ -1,6 +1,6 @@
 # `make setup` needs Python 3.11 or newer; it uses uv where that is installed and pip otherwise.
 .DEFAULT_GOAL := help
-.PHONY: help setup running paper test pythons windows windows-all check bench gate soak crash door-kills run-kills \
+.PHONY: help setup running paper test pythons windows windows-all check bench gate soak crash door-kills run-kills fleet \
 	mutation mutation-sample wheel format docs lock clean mutants peers
 
 VENV := .venv
@@ -65,6 +65,9 @@ door-kills: setup ## Kill a bot of the official module: make door-kills ARGS="--
 
 run-kills: setup ## Kill a bot of `trueup run` under limits: make run-kills ARGS="--kills 200 --seed 7"
 	$(BIN)/python -m tests.crash.run_kills $(ARGS)
+
+fleet: setup ## Kill, freeze and cut off the nodes of a fleet: make fleet ARGS="--accounts 300 --events 200"
+	$(BIN)/python -m tests.fleet.fleet_run $(ARGS)
 
 mutation: setup ## Change one rule of the core at a time, and see that a test fails
 	$(BIN)/mutmut run $(ARGS)

@@ -10,12 +10,14 @@ import json
 import signal
 import time
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import psycopg
 
+from tests.journal.commit_proxy import SOCKET_NAME
 from tests.journal.postgres_server import PostgresServer
 from tests.paper.test_paper_processes import Running, Shell
 from tests.support.fleet_gateways import WatchedGateways
@@ -52,18 +54,28 @@ class FleetNode:
         (folder / "mine.py").write_text(STRATEGY, "utf-8")
         (folder / "accounts.toml").write_text(world.accounts_file, "utf-8")
         self.shell = Shell(folder)
+        self.link = folder / SOCKET_NAME
+        self.link.symlink_to(world.server.folder / SOCKET_NAME)
+        name_of_database = world.url.partition("@/")[2].partition("?")[0]
+        self.url = (
+            f"postgresql://trueup@/{name_of_database}?host={folder}&application_name={self.name}"
+        )
         self.runs = 0
         self.process: Running
         self.start()
 
     def start(self) -> None:
         self.runs += 1
-        options = ("--accounts", "accounts.toml", "--journal", self._world.url)
+        options = ("--accounts", "accounts.toml", "--journal", self.url)
         lease = ("--name", self.name, "--lease", str(self._world.lease_sec))
         self.process = self.shell.start(f"log{self.runs}", "fleet", "node", *options, *lease)
 
     def signal(self, number: int) -> None:
         self.process.child.send_signal(number)
+
+    @property
+    def pid(self) -> int:
+        return self.process.child.pid
 
     def kill(self) -> None:
         self.process.child.kill()
@@ -170,6 +182,30 @@ class FleetWorld:
         began = time.monotonic()
         until(lambda: self.run_by(*nodes), DEADLINE_SEC, pause_sec=0.05)
         return time.monotonic() - began
+
+    def believed(self, nodes: Iterable[str]) -> bool:
+        """Whether all accounts are at these nodes, and have been read there."""
+        told = self.status()
+        living = [told["nodes"][name] for name in nodes if name in told["nodes"]]
+        believed = sum(node["believed"] for node in living)
+        return set(told["where"].values()) <= set(nodes) and believed == len(self.names)
+
+    def cut_off(self, name: str) -> None:
+        """Cut a node off from the database."""
+        self.nodes[name].link.unlink()
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            of_node = "FROM pg_stat_activity WHERE application_name = %s"
+            connection.execute(f"SELECT pg_terminate_backend(pid) {of_node}".encode(), (name,))
+
+    def reconnect(self, name: str) -> None:
+        """Let a node reach the database again."""
+        self.nodes[name].link.symlink_to(self.server.folder / SOCKET_NAME)
+
+    def takeovers(self) -> int:
+        """How often a journal was opened to write."""
+        with psycopg.connect(self.url) as connection:
+            row = connection.execute("SELECT sum(token) FROM journal_writers").fetchone()
+            return int(row[0]) if row is not None else 0
 
     def paused(self) -> dict[str, int]:
         """How many accounts each person has paused."""
