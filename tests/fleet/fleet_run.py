@@ -139,6 +139,7 @@ class FleetRun:
 
     def _outage(self, name: str, others: list[str]) -> None:
         def act() -> None:
+            assert isinstance(self._world.server, PostgresServer)
             self._world.server.stop()
             time.sleep(OUTAGE_SEC)
             self._world.server.start()

@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import psycopg
 
+from tests.fleet.postgres_pair import PostgresPair
 from tests.journal.commit_proxy import SOCKET_NAME
 from tests.journal.postgres_server import PostgresServer
 from tests.paper.test_paper_processes import Running, Shell
@@ -55,11 +56,12 @@ class FleetNode:
         (folder / "accounts.toml").write_text(world.accounts_file, "utf-8")
         self.shell = Shell(folder)
         self.link = folder / SOCKET_NAME
-        self.link.symlink_to(world.server.folder / SOCKET_NAME)
-        name_of_database = world.url.partition("@/")[2].partition("?")[0]
-        self.url = (
-            f"postgresql://trueup@/{name_of_database}?host={folder}&application_name={self.name}"
-        )
+        self.url = world.url
+        if isinstance(world.server, PostgresServer):
+            # A way of its own to the database, which can be cut.
+            self.link.symlink_to(world.server.folder / SOCKET_NAME)
+            here = f"?host={folder}&application_name={self.name}"
+            self.url = f"{world.url.partition('?')[0]}{here}"
         self.runs = 0
         self.process: Running
         self.start()
@@ -104,7 +106,7 @@ class FleetWorld:
     def __init__(
         self,
         folder: Path,
-        server: PostgresServer,
+        server: PostgresServer | PostgresPair,
         accounts: int,
         nodes: int = 3,
         *,
@@ -192,6 +194,7 @@ class FleetWorld:
 
     def cut_off(self, name: str) -> None:
         """Cut a node off from the database."""
+        assert isinstance(self.server, PostgresServer)
         self.nodes[name].link.unlink()
         with psycopg.connect(self.url, autocommit=True) as connection:
             of_node = "FROM pg_stat_activity WHERE application_name = %s"
@@ -199,6 +202,7 @@ class FleetWorld:
 
     def reconnect(self, name: str) -> None:
         """Let a node reach the database again."""
+        assert isinstance(self.server, PostgresServer)
         self.nodes[name].link.symlink_to(self.server.folder / SOCKET_NAME)
 
     def takeovers(self) -> int:

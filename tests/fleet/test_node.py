@@ -176,6 +176,10 @@ def test_moved_shard_goes_to_its_node_stays_and_comes_back(world: Nodes) -> None
     world.fleet.drain("b", "anna", "")
     world.turn("b", "a")
     assert number in world.nodes["a"].owned
+    # There it stays while its node takes nothing.
+    epoch = world.nodes["a"].owned[number].epoch
+    world.turn("a", "b", "a")
+    assert world.nodes["a"].owned[number].epoch == epoch
     world.fleet.undrain("b")
     for _ in range(6):
         world.turn("a", "b")

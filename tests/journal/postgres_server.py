@@ -49,10 +49,13 @@ def _unprivileged() -> dict[str, Any]:
 class PostgresServer:
     """One server in a folder of its own, on a socket in that folder (on Windows: a free port).
 
-    `settings` are given to it at each start, as `max_connections=20`.
+    `settings` are given to it at each start, as `max_connections=20`. With `copy_of` it is the
+    standby of that server.
     """
 
-    def __init__(self, programs: Path, *settings: str) -> None:
+    def __init__(
+        self, programs: Path, *settings: str, copy_of: PostgresServer | None = None
+    ) -> None:
         self._settings = settings
         self._identity = _unprivileged()
         self.folder = Path(tempfile.mkdtemp(prefix="trueup-pg-"))
@@ -63,6 +66,12 @@ class PostgresServer:
                 self._programs = self._copied(programs)
         self._process: subprocess.Popen[bytes] | None = None
         self._databases = 0
+        if copy_of is not None:
+            place = ["--pgdata", "data", "--host", str(copy_of.folder), "--username", "trueup"]
+            words = ["--write-recovery-conf", "--no-sync", "--checkpoint", "fast"]
+            self._run("pg_basebackup", *place, *words)
+            self.start()
+            return
         command = ["initdb", "--pgdata", "data", "--username", "trueup", "--auth", "trust"]
         self._run(*command, "--no-sync", "--encoding", "UTF8", "--no-locale")
         self.start()

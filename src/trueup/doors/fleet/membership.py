@@ -120,7 +120,6 @@ class View(NamedTuple):
             nodes do.
         owned: the shards of this node by number.
         loads: the number of shards of each living node, this one included, that takes shards.
-        living: the names of all living nodes.
         pauses: the pauses by account; the empty name is for all.
     """
 
@@ -128,7 +127,6 @@ class View(NamedTuple):
     is_settled: bool
     owned: Mapping[int, OwnedShard]
     loads: Mapping[str, int]
-    living: frozenset[str]
     pauses: Mapping[str, Pause]
 
 
@@ -192,7 +190,6 @@ class Membership:
             is_settled,
             {number: OwnedShard(epoch, pinned) for number, epoch, pinned in owned},
             {name: load for name, drained, load in nodes if not drained},
-            frozenset(name for name, _, _ in nodes),
             {account: Pause(who, why) for account, who, why in pauses},
         )
 

@@ -117,7 +117,8 @@ class Node:
         kept = [number for number in sorted(view.owned) if number not in self._giving]
         if view.is_drained:
             return kept
-        elsewhere = view.living - {self._name}
+        # Not to a drained node: it would not take them.
+        elsewhere = view.loads.keys() - {self._name}
         moved = [number for number in kept if view.owned[number].pinned in elsewhere]
         if moved:
             return moved
@@ -141,7 +142,7 @@ class Node:
         claimed |= member.claim(accounts, len(accounts), of_dead=view.is_settled, pinned_alone=True)
         for number, shard in claimed.items():
             self._claimed_ns[number] = self._clock.age_ns()
-            self._former[number] = "" if shard.former == self._name else shard.former
+            self._former[number] = shard.former
             whose = f" of {shard.former}, which is dead" if shard.former else ""
             log.info("[FLEET] Claimed shard %d%s (epoch %d)", number, whose, shard.epoch)
         return claimed
@@ -165,6 +166,10 @@ class Node:
             return 0.0
         since_sec = (self._clock.age_ns() - self._claimed_ns[number]) / SECOND_NS
         return self.membership.lease_sec + deadline_sec - since_sec
+
+    def gives(self, number: int) -> bool:
+        """Return whether a shard that is still this node's is being given back."""
+        return number in self._giving
 
     def former(self, number: int) -> str:
         """Return the dead node that had a shard; empty for none."""
@@ -340,8 +345,11 @@ class NodeProcess(AccountsProcess):
                 # Lost and claimed again: another may have written meanwhile.
                 self.loop.drop(name, "", "")
                 wanted.pop(name, None)
-            elif shard is None:
+            elif shard is None and node.gives(number):
                 self.loop.drop(name, who, "the account goes to another machine")
+            elif shard is None:
+                # It is another's, and so is the journal: this process writes nothing more.
+                self.loop.drop(name, "", "")
             elif name not in wanted:
                 self.loop.drop(name, who, "no longer in the file of the accounts")
         for name, entry in wanted.items():
