@@ -1,7 +1,6 @@
 """Kill, freeze, cut off, drain, end and move the nodes of a fleet at random; the ledgers judge.
 
-`make fleet ARGS="--accounts 300 --events 200 --seed 7"`. The accounts trade all the time: each sync
-is an order. After the last event all nodes end in order, and each terminal's own ledger is compared
+`make fleet ARGS="--accounts 300 --events 200 --seed 7"`. The accounts trade all the time. After the last event all nodes end in order, and each terminal's own ledger is compared
 with the account's journal: nothing lost, nothing doubled, nothing executed under an older token.
 """
 
@@ -15,7 +14,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,6 +35,7 @@ WEIGHTS = {
 }
 WEIGHT = tuple(WEIGHTS.values())
 OUTAGE_SEC = 2.0
+RANDOM_SHARE = 0.2
 
 
 class FleetRun:
@@ -62,12 +62,19 @@ class FleetRun:
             able = [name for name in names if name not in self._frozen]
             if kind == "freeze" and len(able) < 2:
                 kind = "kill"
-            chosen = self._chance.choice(able)
+            chosen = self._choose(kind, able)
             others = [name for name in able if name != chosen]
             getattr(self, f"_{kind.replace(' ', '_')}")(chosen, others)
         while self._frozen:
             self._wake(wait=True)
         self._recovered(names)
+
+    def _choose(self, kind: str, able: list[str]) -> str:
+        """Return the node that an event happens to: most often the one with the most accounts."""
+        if kind == "move" or self._chance.random() < RANDOM_SHARE:
+            return self._chance.choice(able)
+        counts = Counter(self._world.where().values())
+        return max(able, key=lambda name: counts[name])
 
     def _wake(self, *, wait: bool = False) -> None:
         for name, until_sec in list(self._frozen.items()):

@@ -1,7 +1,7 @@
 """A whole fleet of processes: PostgreSQL, nodes, gateways with simulated terminals that trade.
 
-The strategy opens a position when there is none and closes it with the next sync, so every sync is
-an order. The terminals' own ledgers judge (`tests.support.fleet_gateways`).
+The strategy opens a position when there is none and closes it with a later sync, so every account
+has an order about twice in an interval. The terminals' own ledgers judge (`tests.support.fleet_gateways`).
 """
 
 from __future__ import annotations
@@ -32,11 +32,18 @@ from trueup.journal import open_reader
 
 DEADLINE_SEC = 120.0
 STRATEGY = """
+import time
+
+
 class Trades:
     def on_start(self, account):
-        self.account = account
+        self.account, self.due = account, 0.0
 
     def on_sync(self, result):
+        # A hint leads to a sync right after each order.
+        if time.monotonic() < self.due:
+            return
+        self.due = time.monotonic() + {pace_sec}
         positions = self.account.positions
         if positions:
             self.account.close(next(iter(positions)))
@@ -52,7 +59,7 @@ class FleetNode:
         self.name, self._world = name, world
         folder = world.folder / name
         folder.mkdir()
-        (folder / "mine.py").write_text(STRATEGY, "utf-8")
+        (folder / "mine.py").write_text(world.strategy, "utf-8")
         (folder / "accounts.toml").write_text(world.accounts_file, "utf-8")
         self.shell = Shell(folder)
         self.link = folder / SOCKET_NAME
@@ -116,6 +123,7 @@ class FleetWorld:
         self.folder, self.server, self.lease_sec = folder, server, lease_sec
         self.url = server.new_database()
         self.gateways = WatchedGateways(accounts)
+        self.strategy = STRATEGY.format(pace_sec=interval_sec / 2)
         self.names = [f"a{number}" for number in range(accounts)]
         head = (
             f'[defaults]\ninterval = {interval_sec}\ntimeout_ms = 5000\nstrategy = "mine:Trades"\n'
