@@ -1,7 +1,8 @@
 """Kill, freeze, cut off, drain, end and move the nodes of a fleet at random; the ledgers judge.
 
-`make fleet ARGS="--accounts 300 --events 200 --seed 7"`. The accounts trade all the time. After the last event all nodes end in order, and each terminal's own ledger is compared
-with the account's journal: nothing lost, nothing doubled, nothing executed under an older token.
+`make fleet ARGS="--accounts 300 --events 200 --seed 7"`. The accounts trade all the time. After the
+last event all nodes end in order, and each terminal's own ledger is compared with the account's
+journal: nothing lost, nothing doubled, nothing executed under an older token.
 """
 
 from __future__ import annotations

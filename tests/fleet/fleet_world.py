@@ -1,7 +1,8 @@
 """A whole fleet of processes: PostgreSQL, nodes, gateways with simulated terminals that trade.
 
 The strategy opens a position when there is none and closes it with a later sync, so every account
-has an order about twice in an interval. The terminals' own ledgers judge (`tests.support.fleet_gateways`).
+has an order about twice in an interval. The terminals' own ledgers judge
+(`tests.support.fleet_gateways`).
 """
 
 from __future__ import annotations
