@@ -358,6 +358,21 @@ class SendsWithoutItsClaim(Stranger):
         return True
 
 
+class ExecutesForFormerWriters(Stranger):
+    def may(self, request: Fields) -> bool:
+        return super().may(request) or "order_id" in request
+
+
+class GrantsClaimsToFormerWriters(Stranger):
+    def may(self, request: Fields) -> bool:
+        return super().may(request) or request["action"] == "CLAIM"
+
+
+class AnswersFormerWriters(Stranger):
+    def may(self, request: Fields) -> bool:
+        return super().may(request) or request["action"] == "SNAPSHOT"
+
+
 WRONG: dict[type[Stranger], tuple[str, Grade]] = {
     SendsByCall: ("call", Grade.ATOMIC),
     CallsWithoutFields: ("call", Grade.ATOMIC),
@@ -365,6 +380,9 @@ WRONG: dict[type[Stranger], tuple[str, Grade]] = {
     ClaimsMagicsAlone: ("claims", Grade.ONCE),
     KeepsWhatWasReleased: ("claims", Grade.ONCE),
     SendsWithoutItsClaim: ("claims", Grade.ONCE),
+    ExecutesForFormerWriters: ("fence", Grade.ONCE),
+    GrantsClaimsToFormerWriters: ("fence", Grade.ONCE),
+    AnswersFormerWriters: ("fence", Grade.ONCE),
     PendingAtTheMarket: ("pending", Grade.ONCE),
     AnyAccount: ("login", Grade.ONCE),
     AnyServer: ("login", Grade.ONCE),

@@ -241,6 +241,14 @@ class FleetWorld:
             rows = connection.execute("SELECT stream, holder FROM journal_writers")
             return dict(rows.fetchall())
 
+    def stopped_by(self, who: str) -> int:
+        """How often the journals have that somebody closed an account."""
+        text = "convert_from(payload, 'UTF8') LIKE %s"
+        query = f"SELECT count(*) FROM journal_events WHERE kind = 'BotStopped' AND {text}"
+        with psycopg.connect(self.url) as connection:
+            row = connection.execute(query.encode(), (f"%{who}%",)).fetchone()
+            return int(row[0]) if row is not None else 0
+
     def orders(self) -> int:
         """How many orders the terminals have executed."""
         return sum(self.judged(number)["orders"] for number in range(len(self.names)))

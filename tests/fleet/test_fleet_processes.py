@@ -35,10 +35,13 @@ def test_killed_and_frozen_nodes_lose_their_accounts_and_nothing_else_is_lost(
         # It must not have its accounts back by the rebalancing of the fleet: then it might write.
         with Fleet(world.url) as fleet:
             fleet.drain("n1", "a test", "")
+        stops = world.stopped_by("node n1")
         frozen.signal(signal.SIGCONT)
         until(lambda: world.status()["nodes"]["n1"]["state"] == "drained", DEADLINE_SEC)
         world.trade(3)
         assert not [who for who in world.holders().values() if f"(process {pid} on" in who]
+        # It has not even written that it lets go.
+        assert world.stopped_by("node n1") == stops
         assert set(world.where().values()) == {"n2"}
         assert frozen.end() == 0
         assert world.nodes["n2"].end() == 0
@@ -89,7 +92,7 @@ def test_person_drains_moves_and_pauses(tmp_path: Path, postgres_server: Postgre
         assert give("drain", "n1", "--who", "anna", "--why", "new disk").returncode == 0
         world.when_run_by("n0")
         done = give("status")
-        assert done.returncode == 1
+        assert done.returncode == 0, done.stdout
         assert "drained by anna (new disk)" in " ".join(done.stdout.split())
         assert give("drain", "n1", "--undo").returncode == 0
         # Given back step by step, until both have as many.
@@ -107,6 +110,10 @@ def test_person_drains_moves_and_pauses(tmp_path: Path, postgres_server: Postgre
         count = world.orders()
         world.when_synced(2)
         assert world.orders() == count
+        world.nodes["n1"].kill()
+        until(lambda: world.status()["nodes"]["n1"]["state"] == "lost", DEADLINE_SEC)
+        assert give("status").returncode == 1
+        world.nodes["n1"].start()
         assert give("resume").returncode == 0
         world.trade(1)
         # A node that ends in order gives its accounts back: nobody waits for its lease.

@@ -285,6 +285,7 @@ class Stranger(Threaded):
         self.boot = self.new_boot()
         self._sessions: dict[str, int] = {}
         self.claims: dict[str, Fields] = {}
+        self.tokens: dict[str, int] = {}
         self.actions: dict[str, Callable[[Fields], Fields]] = {
             "GET_POSITIONS": self.get_positions,
             "HELLO": self.hello,
@@ -385,10 +386,22 @@ class Stranger(Threaded):
         if request.get("release"):
             self.claims.pop(scope["run"], None)
             return {"status": "SUCCESS", "account": account}
+        if not self.may(request):
+            known = self.tokens[request["journal"]]
+            return {"status": "REJECTED", "account": account, "error": "older", "token": known}
         if any(self.overlap(scope, held) for held in others):
             return {"status": "REJECTED", "account": account, "error": "somebody has that"}
         self.claims[scope["run"]] = scope
-        return {"status": "SUCCESS", "account": account, "lease_ms": 60_000}
+        granted = {"status": "SUCCESS", "account": account, "lease_ms": 60_000}
+        return {**granted, "token": self.tokens.get(request.get("journal", ""), 0)}
+
+    def may(self, request: Fields) -> bool:
+        """Keep the newest token of a journal; whether this one is not older."""
+        journal, token = request.get("journal"), request.get("token")
+        if not journal or not token:
+            return True
+        known = self.tokens[journal] = max(token, self.tokens.get(journal, 0))
+        return bool(token == known)
 
     def overlap(self, one: Fields, other: Fields) -> bool:
         wanted, held = one.get("symbols") or ["*"], other.get("symbols") or ["*"]
@@ -399,6 +412,8 @@ class Stranger(Threaded):
 
     def snapshot(self, request: Fields) -> Fields:
         self.check_limits(request)
+        if not self.may(request):
+            return {"status": "FAILED", "error": "a newer writer was here"}
         requests = [self.doubt(one) for one in request.get("in_doubt", [])]
         explain, ends = request.get("explain", []), request.get("explain_orders", [])
         epoch, sequence = self.number(request["session"])
@@ -596,6 +611,8 @@ class Stranger(Threaded):
                 raise Refused("it is for another account")
             if order.get("claim") and not self.holds(order["claim"]):
                 raise Refused("its claim is not held")
+            if not self.may(order):
+                raise Refused("a newer writer was here")
             return self.carry_out(order_id, order)
         except (Refused, TypeError, ValueError) as why:
             return self.outcome(order_id, "REJECTED", error=f"{why}")

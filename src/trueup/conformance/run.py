@@ -289,6 +289,11 @@ ORDER_CHECKS = (
         claims.claims_exclude_each_other,
     ),
     OrderCheck(
+        "fence",
+        "Who claims, asks or orders with an older fencing token of a journal is refused.",
+        claims.former_writer_is_refused,
+    ),
+    OrderCheck(
         "close-once",
         "A close that is sent twice closes once.",
         Orders.close_is_executed_once,

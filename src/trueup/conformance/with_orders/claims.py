@@ -1,4 +1,4 @@
-"""The check of claims: two writers never hold overlapping claims."""
+"""The checks of claims: no two writers hold what overlaps, and a former writer sends nothing."""
 
 from __future__ import annotations
 
@@ -56,6 +56,51 @@ def _exclusive(orders: Orders, first: str, second: str) -> Verdict:
     if trouble:
         return broken(trouble, orders.latest_order())
     return holds("overlapping claims were rejected, and an order without its claim")
+
+
+def former_writer_is_refused(orders: Orders) -> Verdict:
+    """Whatever carries an older fencing token of a journal than was seen before is refused."""
+    exam = orders.exam
+    if not exam.claims("CLAIM"):
+        return unseen("CLAIM is not claimed")
+    why = barred(orders)
+    if why:
+        return unseen(why)
+    run = exam.new_name()
+    try:
+        return _fenced(orders, run, journal=exam.new_name())
+    finally:
+        _claim(exam, run, release=True)
+
+
+def _fenced(orders: Orders, run: str, journal: str) -> Verdict:
+    exam = orders.exam
+
+    def claim(token: int) -> tuple[str, object]:
+        scope = {"run": run, "stream": exam.name, "magics": (MAGIC,)}
+        request = {"action": "CLAIM", "scope": scope, "journal": journal, "token": token}
+        reply = exam.probe.ask(request)
+        return reply.status or "no status", (reply.fields or {}).get("token", 0)
+
+    status, recorded = claim(1)
+    if status == "REJECTED":
+        return unseen(f"another writer has a claim: {exam.probe.said[-1].error}")
+    if not recorded:
+        return unseen("no fencing tokens are recorded")
+    for token, wanted in ((1, ("SUCCESS", 1)), (2, ("SUCCESS", 2)), (1, ("REJECTED", 2))):
+        found = claim(token)
+        if found != wanted:
+            return broken(f"a claim with token {token} got {found}, not {wanted}")
+    question = {"action": "SNAPSHOT", "session": exam.name, "id": 1}
+    reply = exam.probe.ask({**question, "journal": journal, "token": 1})
+    if reply.status != "FAILED":
+        return broken(f"a question with an older token got {reply.status or 'no status'}")
+    order = orders.new_order("BUY", orders.volume)
+    former = {"magic": MAGIC, "claim": run, "journal": journal, "token": 1}
+    trouble = orders.objection(order | former, "an order with an older token")
+    if trouble:
+        return broken(trouble, orders.latest_order())
+    return holds("a claim, a question and an order with an older token were refused")
 
 
 def _claim(exam: Examination, run: str, *, release: bool = False, **scope: Any) -> str:
