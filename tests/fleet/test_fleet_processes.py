@@ -115,6 +115,7 @@ def test_person_drains_moves_and_pauses(tmp_path: Path, postgres_server: Postgre
         assert give("status").returncode == 1
         world.nodes["n1"].start()
         assert give("resume").returncode == 0
+        world.when_run_by("n0", "n1")
         world.trade(1)
         # A node that ends in order gives its accounts back: nobody waits for its lease.
         assert world.nodes["n1"].end() == 0

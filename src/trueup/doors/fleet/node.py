@@ -13,6 +13,7 @@ import logging
 import secrets
 import threading
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -140,11 +141,12 @@ class Node:
             claimed = member.claim(accounts, most, of_dead=view.is_settled)
         # What a person wants here comes on top.
         claimed |= member.claim(accounts, len(accounts), of_dead=view.is_settled, pinned_alone=True)
+        for former, count in Counter(shard.former for shard in claimed.values()).items():
+            whose = f" of node {former}, which is dead" if former else ""
+            log.info("[FLEET] Claimed %d shards%s", count, whose)
         for number, shard in claimed.items():
             self._claimed_ns[number] = self._clock.age_ns()
             self._former[number] = shard.former
-            whose = f" of {shard.former}, which is dead" if shard.former else ""
-            log.info("[FLEET] Claimed shard %d%s (epoch %d)", number, whose, shard.epoch)
         return claimed
 
     def why_not_now(self, number: int, epoch: int) -> str:
