@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from tests.fleet.fleet_world import DEADLINE_SEC, FleetWorld
 from tests.fleet.postgres_pair import PostgresPair
 from tests.journal.postgres_server import PostgresServer, binaries
+from tests.support.faulty_proxy import FaultyProxy, NetFault, When
 from tests.support.posix_limits import posix_only
 from tests.support.servers import until
 from trueup.doors.fleet.fleet import Fleet
@@ -146,3 +148,33 @@ def test_promoted_standby_loses_nothing_that_was_acknowledged(tmp_path: Path) ->
     finally:
         standby.remove()
         primary.remove()
+
+
+def test_order_that_left_before_the_freeze_and_arrives_after_the_takeover_is_refused_and_counted(
+    tmp_path: Path, postgres_server: PostgresServer
+) -> None:
+    with FleetWorld(tmp_path, postgres_server, accounts=2, nodes=2) as world:
+        first, port = world.nodes["n0"], world.gateways.ports[0]
+        with FaultyProxy(port) as proxy, Fleet(world.url) as fleet:
+            # The way of the first node to the first account is another than that of the second.
+            path = first.shell.folder / "accounts.toml"
+            draft = path.with_suffix(".new")
+            text = path.read_text("utf-8").replace(f":{port}", f":{proxy.port}")
+            draft.write_text(text, "utf-8")
+            os.replace(draft, path)
+            world.when_run_by("n0", "n1")
+            fleet.move("a0", "n0", "a test")
+            proxy.arm(b'"action":"BUY"', When.REQUEST, NetFault.STALL)
+            until(lambda: proxy.struck, DEADLINE_SEC)
+            first.signal(signal.SIGSTOP)
+            fleet.move("a0", "", "a test")
+            until(lambda: world.believed(["n1"]), DEADLINE_SEC, pause_sec=0.05)
+            assert world.judged(0)["refused"] == 0
+            proxy.heal()
+            until(lambda: world.judged(0)["refused"], DEADLINE_SEC, pause_sec=0.05)
+            # The new owner hears the number when it renews its claim.
+            until(lambda: world.status()["refused_orders"], DEADLINE_SEC, pause_sec=0.2)
+            world.trade(2)
+            first.signal(signal.SIGCONT)
+            assert [node.end() for node in world.nodes.values()] == [0, 0]
+        assert world.faults() == []

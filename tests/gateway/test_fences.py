@@ -125,6 +125,18 @@ def test_refused_orders_are_counted_over_a_restart(gateway: Gateway) -> None:
     assert claim(gateway, 6)["refused"] == 3
 
 
+def test_order_that_the_new_writer_has_withdrawn_is_counted_when_it_arrives(
+    gateway: Gateway,
+) -> None:
+    order(gateway, 5, order_id="A")
+    doubt = [{"id": "B"}]
+    assert question(gateway, 6, in_doubt=doubt)["requests"][0]["state"] == "withdrawn"
+    assert "it was withdrawn" in order(gateway, 5, order_id="B")["error"]
+    # The new writer's own copy is no order of a former writer.
+    assert "it was withdrawn" in order(gateway, 6, order_id="B")["error"]
+    assert claim(gateway, 6)["refused"] == 1
+
+
 def test_repeated_order_of_a_former_writer_is_answered_from_the_record(gateway: Gateway) -> None:
     first = order(gateway, 5, order_id="A")
     claim(gateway, 6)

@@ -60,8 +60,9 @@ def _watched(self: Desk, request: Any, *more: Any, **named: Any) -> bytes:
         seen.older += 0 < request.token < seen.recorded[request.journal]
     if len(seen.terminal.ledger.positions) > 1:
         seen.beside += 1
-    if b"knows token" in reply:
-        seen.refused += bool(request.order_id)
+    is_older = 0 < request.token < seen.recorded[request.journal]
+    if is_older:
+        seen.refused += bool(request.order_id) and b"REJECTED" in reply
     elif request.token and request.journal and b'"FAILED"' not in reply:
         known = seen.recorded[request.journal]
         seen.recorded[request.journal] = max(known, request.token)

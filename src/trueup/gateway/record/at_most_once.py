@@ -397,6 +397,16 @@ class RequestRecord:
             self._fences.count_refused(request.journal, account)
         return why
 
+    def _count_late(self, request: Request, account: AccountInfo | str) -> None:
+        """Count a withdrawn order that arrives, if it is of a former writer."""
+        if isinstance(account, str):
+            return
+        try:
+            self._former_writer(request, account)
+        except StoreTrouble as trouble:
+            # The order is refused in any case.
+            self._log_trouble(trouble)
+
     # A repeated request.
 
     def _looked_up(self, known: Entry) -> Entry:
@@ -461,6 +471,7 @@ class RequestRecord:
         # A withdrawn id was never sent, so a difference of parameters does not matter for it.
         differs = _difference(request, known) or _other_account(known, account)
         if known.state == "withdrawn":
+            self._count_late(request, account)
             words = "its sender asked about it before it arrived, so it was withdrawn"
             return not_sent(request, words)
         if differs:
