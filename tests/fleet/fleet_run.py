@@ -49,11 +49,17 @@ class FleetRun:
         """From an event until every account was read and believed by a node that has it."""
         self.claimed: dict[str, list[float]] = defaultdict(list)
         """From an event until every shard had a living node."""
+        self.says: Callable[[str], object] | None = None
+        """Told of each event."""
+        self.happened = 0
+        """How many events there were."""
         # The nodes that stand still, and when they wake.
         self._frozen: dict[str, float] = {}
 
-    def live_through(self, events: int) -> None:
-        """Let so many events happen, one after the other."""
+    def live_through(self, events: int, most_sec: float | None = None) -> None:
+        """Let so many events happen, one after the other; begin none after so many seconds."""
+        end_sec = None if most_sec is None else time.monotonic() + most_sec
+        self.happened = events
         names = list(self._world.nodes)
         self._recovered(names)
         kinds = list(WEIGHTS)
@@ -65,7 +71,14 @@ class FleetRun:
                 kind = "kill"
             chosen = self._choose(kind, able)
             others = [name for name in able if name != chosen]
+            began = time.monotonic()
             getattr(self, f"_{kind.replace(' ', '_')}")(chosen, others)
+            if self.says is not None:
+                took = time.monotonic() - began
+                self.says(f"{number + 1} of {events}: {kind} {chosen}, {took:.0f} s")
+            if end_sec is not None and time.monotonic() > end_sec:
+                self.happened = number + 1
+                break
         while self._frozen:
             self._wake(wait=True)
         self._recovered(names)
@@ -200,18 +213,21 @@ def run_fleet(
     lease_sec: float = 4.0,
     interval_sec: float = 5.0,
     freeze_sec: float = 30.0,
+    most_sec: float | None = None,
+    says: Callable[[str], object] | None = None,
 ) -> tuple[str, list[str]]:
     """Run in a folder; return the table of figures, and everything that is wrong."""
     options = {"lease_sec": lease_sec, "interval_sec": interval_sec}
     with FleetWorld(folder, server, accounts, nodes, **options) as world:
         made = FleetRun(world, seed, freeze_sec)
-        made.live_through(events)
+        made.says = says
+        made.live_through(events, most_sec)
         for node in world.nodes.values():
             assert node.end() == 0
         wrong, orders, refused = world.faults(), world.orders(), world.refused()
         tokens = world.takeovers()
     figures = (
-        f"{accounts} accounts, {nodes} nodes, {events} events: {orders} orders executed, {refused} "
+        f"{accounts} accounts, {nodes} nodes, {made.happened} events: {orders} orders executed, {refused} "
         f"of former owners refused, {tokens} openings of journals"
     )
     return f"{table(made)}\n{figures}", wrong
@@ -227,6 +243,7 @@ def main() -> int:
     parser.add_argument("--lease", type=float, default=4.0)
     parser.add_argument("--interval", type=float, default=5.0)
     parser.add_argument("--freeze", type=float, default=30.0)
+    parser.add_argument("--minutes", type=float, default=20.0, help="begin no event after that")
     options = parser.parse_args()
     programs = binaries()
     if programs is None:
@@ -244,6 +261,8 @@ def main() -> int:
             lease_sec=options.lease,
             interval_sec=options.interval,
             freeze_sec=options.freeze,
+            most_sec=60 * options.minutes,
+            says=lambda line: sys.stderr.write(f"{line}\n"),
         )
     finally:
         server.remove()
