@@ -227,8 +227,8 @@ def run_fleet(
         wrong, orders, refused = world.faults(), world.orders(), world.refused()
         tokens = world.takeovers()
     figures = (
-        f"{accounts} accounts, {nodes} nodes, {made.happened} events: {orders} orders executed, {refused} "
-        f"of former owners refused, {tokens} openings of journals"
+        f"{accounts} accounts, {nodes} nodes, {made.happened} events: {orders} orders executed, "
+        f"{refused} of former owners refused, {tokens} openings of journals"
     )
     return f"{table(made)}\n{figures}", wrong
 
@@ -243,7 +243,7 @@ def main() -> int:
     parser.add_argument("--lease", type=float, default=4.0)
     parser.add_argument("--interval", type=float, default=5.0)
     parser.add_argument("--freeze", type=float, default=30.0)
-    parser.add_argument("--minutes", type=float, default=20.0, help="begin no event after that")
+    parser.add_argument("--minutes", type=float, default=20.0, help="begin no event later")
     options = parser.parse_args()
     programs = binaries()
     if programs is None:
