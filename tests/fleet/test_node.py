@@ -145,6 +145,16 @@ def test_only_after_a_node_that_died_a_gateway_without_tokens_is_waited_for(worl
     assert right.wait_sec(5) < 0
 
 
+def test_shard_whose_claim_got_no_reply_counts_as_one_of_a_dead_node(world: Nodes) -> None:
+    node = world.add("a")
+    # As if the connection had broken after the commit.
+    node.membership.claim(SHARDS, 8, of_dead=False)
+    world.turn("a")
+    right = ShardRight(node, 3, node.owned[3].epoch)
+    assert right.former == "another node"
+    assert right.wait_sec(5) == LEASE_SEC + 5
+
+
 def test_drained_node_gives_all_back_and_takes_none(world: Nodes) -> None:
     world.add("a"), world.add("b")
     for _ in range(6):

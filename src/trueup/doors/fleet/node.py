@@ -44,6 +44,7 @@ GIVEN_AT_ONCE_PERCENT: Final = 5
 # The fleet's tables have so many of the accounts that do not run.
 TROUBLES_TOLD: Final = 20
 SECOND_NS: Final = 1_000_000_000
+UNKNOWN_NODE: Final = "another node"
 
 
 class Node:
@@ -95,6 +96,11 @@ class Node:
             view = view._replace(is_drained=True)
         self._lease_ends_ns = asked_ns + round(member.lease_sec * SECOND_NS)
         owned = dict(view.owned)
+        for number in self._claimed_ns.keys() - owned.keys():
+            del self._claimed_ns[number], self._former[number]
+        for number in owned.keys() - self._claimed_ns.keys():
+            # The reply to the claim was lost, so who had the shard is not known.
+            self._note_claim(number, UNKNOWN_NODE)
         # A claim that was lost and made again is another claim.
         self._giving = {
             number: epoch
@@ -145,9 +151,11 @@ class Node:
             whose = f" of node {former}, which is dead" if former else ""
             log.info("[FLEET] Claimed %d shards%s", count, whose)
         for number, shard in claimed.items():
-            self._claimed_ns[number] = self._clock.age_ns()
-            self._former[number] = shard.former
+            self._note_claim(number, shard.former)
         return claimed
+
+    def _note_claim(self, number: int, former: str) -> None:
+        self._claimed_ns[number], self._former[number] = self._clock.age_ns(), former
 
     def why_not_now(self, number: int, epoch: int) -> str:
         """Return why no order of a shard's accounts may leave now, or an empty text."""
@@ -175,8 +183,8 @@ class Node:
 
     def former(self, number: int) -> str:
         """Return the dead node that had a shard; empty for none."""
-        name = self._former.get(number)
-        return f"node {name}" if name else ""
+        name = self._former.get(number, "")
+        return name and (name if name == UNKNOWN_NODE else f"node {name}")
 
 
 class ShardRight:
