@@ -178,3 +178,16 @@ def test_order_that_left_before_the_freeze_and_arrives_after_the_takeover_is_ref
             first.signal(signal.SIGCONT)
             assert [node.end() for node in world.nodes.values()] == [0, 0]
         assert world.faults() == []
+
+
+def test_stop_that_comes_at_once_gives_the_membership_back(
+    tmp_path: Path, postgres_server: PostgresServer
+) -> None:
+    with FleetWorld(tmp_path, postgres_server, accounts=1, nodes=1) as world:
+        node = world.nodes["n0"]
+        assert node.end() == 0
+        for _ in range(3):
+            node.start()
+            until(lambda: world.status()["nodes"].get("n0"), DEADLINE_SEC)
+            assert node.end() == 0
+            assert world.status()["nodes"] == {}

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import msgspec
 
+from trueup.doors.accounts.accounts_loop import AccountsLoop
 from trueup.doors.accounts.entry import AccountEntry
 from trueup.doors.accounts.file import Accounts, read_accounts
 from trueup.doors.accounts.machine import PAUSED_IN_FLEET, AccountMachine, State
@@ -28,6 +29,7 @@ from trueup.doors.accounts.run_accounts import AccountsProcess, run_process
 from trueup.doors.fleet.membership import Membership, OwnedShard, Pause, Replaced, View
 from trueup.doors.fleet.shards import shard_of, shards_of, target_of
 from trueup.doors.fleet.tables import ensure_tables, fleet_database
+from trueup.doors.running.signals import stopped_by_signals
 from trueup.errors import Refused, TrueupError
 from trueup.journal.database.database import Database
 from trueup.logs import Logger, logger
@@ -415,25 +417,51 @@ def run_node(
     room = make_room_for(found.entries)
     clock, here = SystemClock(), this_process()
     name = name or here.host
+    stop = _Stop()
     database.connect()
     try:
         number = ensure_tables(database, shards)
         run = f"{here.host}-{here.number}-{secrets.token_hex(6)}"
         membership = Membership(database, name, run, lease_sec)
-        _join(membership, here.host, here.number, clock)
         process = NodeProcess(path, clock, room, Node(membership, number, clock), journal)
-        log.info("[FLEET] Node %s joined; the fleet has %d shards", name, number)
-        logger("trueup.reconciler").setLevel(logging.WARNING)
-        try:
-            run_process(process, found, duration_sec, clock)
-        finally:
-            process.end()
+        # From before the membership on: who joins also leaves in order.
+        with stopped_by_signals(stop):
+            if not _join(membership, here.host, here.number, clock, stop):
+                return
+            stop.ends(process.loop)
+            log.info("[FLEET] Node %s joined; the fleet has %d shards", name, number)
+            logger("trueup.reconciler").setLevel(logging.WARNING)
+            try:
+                run_process(process, found, duration_sec, clock)
+            finally:
+                process.end()
     finally:
         database.close()
 
 
-def _join(membership: Membership, host: str, process: int, clock: Clock) -> None:
+class _Stop:
+    """A stop that may come before there is anything to stop."""
+
+    def __init__(self) -> None:
+        self.has_come = False
+        self._loop: AccountsLoop | None = None
+
+    def __call__(self) -> None:
+        self.has_come = True
+        if self._loop is not None:
+            self._loop.stop()
+
+    def ends(self, loop: AccountsLoop) -> None:
+        """Let a stop end this loop, also one that has come already."""
+        self._loop = loop
+        if self.has_come:
+            loop.stop()
+
+
+def _join(membership: Membership, host: str, process: int, clock: Clock, stop: _Stop) -> bool:
     """Join; wait for the lease of an earlier process of this name that may have been killed.
+
+    Returns False if a stop came while it waited.
 
     Raises:
         Refused: another process is the node of that name, and is alive.
@@ -444,7 +472,9 @@ def _join(membership: Membership, host: str, process: int, clock: Clock) -> None
     while True:
         holder = membership.join(host, process)
         if not holder:
-            return
+            return True
+        if stop.has_come:
+            return False
         if not told:
             end_ns = clock.waiting_ns() + 2 * lease_ns
             log.warning("[FLEET] Node %s is %s: waiting for its lease", membership.name, holder)
