@@ -79,11 +79,16 @@ def test_a_certificate_that_cannot_be_used_is_named(tmp_path: Path, made: str, k
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a test cannot press Ctrl-C there")
-def test_ctrl_c_ends_the_page_at_once_while_a_stream_is_open(folder: Folder) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "last"), [(signal.SIGINT, 130, "Stopped.\n"), (signal.SIGTERM, 0, "")]
+)
+def test_ctrl_c_and_a_request_end_the_page_at_once_while_a_stream_is_open(
+    folder: Folder, number: int, code: int, last: str
+) -> None:
     served = folder.page()
     with served.reader.stream("/live?screen=now") as lines:
         next(lines)
-        served.running.child.send_signal(signal.SIGINT)
-        assert served.running.child.wait(60) == 130
+        served.running.child.send_signal(number)
+        assert served.running.child.wait(60) == code
     said = served.running.text()
-    assert said == f"The page is at {served.address}/ until Ctrl-C.\nStopped.\n"
+    assert said == f"The page is at {served.address}/ until Ctrl-C.\n{last}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trueup.cli.shared.ending import end_on_request
 from trueup.cli.shared.journal_place import JournalOption, LastStreamOption, default_journal
 from trueup.cli.shared.say import say
 from trueup.cli.shared.usage import WrongUsage
@@ -64,6 +65,7 @@ def page(
         raise TrueupError(NOT_INSTALLED) from error
     people = _people(None if token_file is None else Path(token_file))
     place = Place(journal or default_journal(), stream, is_given=journal is not None)
+    end_on_request()
     door = Door(host, port_number, tls_cert, tls_key, behind_proxy)
 
     def opened(address: str) -> None:
