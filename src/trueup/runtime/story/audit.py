@@ -6,16 +6,17 @@ import datetime as dt
 import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from trueup.core.book import events
 from trueup.core.book.book import Book
 from trueup.logs import Lines, Logger, logger
 from trueup.observe.event_words.table import words_of
-from trueup.observe.event_words.words import AuditAction
+from trueup.observe.event_words.words import AuditAction, Line, Words
 from trueup.turns import Turn
 
 AUDIT_ENTRIES_KEPT = 1000
+_WITH_DEALS = (events.PositionClosed, events.DealsRecorded)
 
 log: Logger = logger("trueup.reconciler")
 
@@ -59,7 +60,8 @@ class AuditTrail:
         if log.isEnabledFor(logging.WARNING):
             lines = Lines(log, __file__, "record")
             for event in corrections:
-                _log(event, orders_behind(event, book), lines)
+                words = words_of(event)
+                _log(words.lines(event), _orders_behind(event, words, book), lines)
 
     def keep(self, history: Sequence[events.Event]) -> None:
         """Add an entry for each correction, without a log line."""
@@ -118,9 +120,9 @@ def sentence(event: events.Event) -> str:
     return words.difference(event) if words.is_correction(event) else ""
 
 
-def _log(event: events.Event, order_ids: Sequence[str], lines: Lines) -> None:
+def _log(said: Iterable[Line], order_ids: Sequence[str], lines: Lines) -> None:
     """Write the guide's log lines of a correction, with the orders of ours behind it."""
-    for line in words_of(event).lines(event):
+    for line in said:
         if not log.isEnabledFor(line.level):
             continue
         record = lines.record(line.level, line.text)
@@ -132,7 +134,7 @@ def _log(event: events.Event, order_ids: Sequence[str], lines: Lines) -> None:
         log.handle(record)
 
 
-def orders_behind(event: events.Event, book: Book) -> list[str]:
+def _orders_behind(event: events.Event, words: Words[Any], book: Book) -> list[str]:
     """Return the ids of our orders that an event is about: first that of the position or order.
 
     The others are those of the counted deals, such as the order that closed the position.
@@ -140,8 +142,8 @@ def orders_behind(event: events.Event, book: Book) -> list[str]:
     order_id = getattr(event, "order_id", "")
     if order_id:
         return [order_id]
-    tickets: Iterable[int] = words_of(event).tickets(event)
-    if isinstance(event, events.PositionClosed | events.DealsRecorded):
+    tickets: Iterable[int] = words.tickets(event)
+    if isinstance(event, _WITH_DEALS):
         # The identifier is the ticket of the order that opened the position.
         tickets = [event.position.identifier, *(deal.order for deal in event.booked), *tickets]
     known = book.orders_by_ticket
