@@ -48,8 +48,9 @@ check: setup ## Lint, formatting, types, import contracts
 	$(BIN)/mypy --platform win32 --no-warn-unreachable --cache-dir .mypy_cache/win32 src/trueup
 	$(BIN)/lint-imports
 
-bench: setup ## Measure the speeds that the documentation states
-	$(BIN)/python -m benchmarks $(ARGS)
+bench: setup ## Measure the speeds into benchmarks/results and their page: make bench ARGS="sync"
+	$(BIN)/python -m benchmarks --keep $(ARGS)
+	$(BIN)/python scripts/generate_docs.py
 
 gate: setup ## Count instructions against the merge base; red if a path needs over 3 % more
 	$(BIN)/python scripts/instruction_gate.py $(ARGS)

@@ -1,10 +1,11 @@
-"""Time two things in turn, so that a machine that slows down slows both."""
+"""Time two things in turn, so that a machine that slows down slows both; note the figures."""
 
 from __future__ import annotations
 
 import statistics
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 
 def in_turn(first: Callable[[], object], second: Callable[[], object], rounds: int) -> Pair:
@@ -51,10 +52,36 @@ def _times(seconds: list[float]) -> str:
     return f"{statistics.median(seconds) * 1e6:.0f} us (p99 {p99 * 1e6:.0f})"
 
 
-def report(what: str, value: float, target: float, unit: str, detail: str) -> int:
-    """Print one line against its target; return 1 when it was missed."""
+class Figure(NamedTuple):
+    """A figure of a run with its target; `samples` are seconds, of the thing and what is beside."""
+
+    what: str
+    value: float
+    target: float
+    unit: str
+    samples: tuple[list[float], list[float]]
+
+
+FIGURES: list[Figure] = []
+"""The figures of this process so far."""
+
+
+def report(
+    what: str, value: float, target: float, unit: str, detail: str, pair: Pair | None = None
+) -> int:
+    """Print and note a figure beside its target; return 1 when it was missed.
+
+    Args:
+        what: its name.
+        value: the figure.
+        target: the largest value that is allowed.
+        unit: the unit of both.
+        detail: more words for the reader of this run.
+        pair: the samples behind it, if it comes from two things timed in turn.
+    """
     met = value <= target
-    print(
-        f"  {'ok  ' if met else 'MISS'} {what}: {value:.2f} {unit} (at most {target:g}); {detail}"
-    )
+    said = f"{what}: {value:.2f} {unit} (at most {target:g}){'; ' * bool(detail)}{detail}"
+    print(f"  {'ok  ' if met else 'MISS'} {said}", flush=True)
+    samples = ([], []) if pair is None else (pair.first, pair.second)
+    FIGURES.append(Figure(what, value, target, unit, samples))
     return 0 if met else 1

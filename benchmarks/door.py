@@ -34,6 +34,7 @@ from trueup.gateway.worker.worker import WorkerTerminal
 from trueup.runtime.time.clock import SystemClock
 from trueup.sim.terminal.terminal import SimulatedTerminal
 
+PROCESSES = 3
 ROUNDS = 2_000
 LISTS = 300
 BARS, MANY_BARS = 100_000, 1_000_000
@@ -101,12 +102,14 @@ def in_process(folder: Path) -> int:
         pair = in_turn(
             partial(door.symbol_info_tick, SYMBOL), partial(worker.symbol_info_tick, SYMBOL), ROUNDS
         )
-        missed = report("a call that passes through", pair.ratio, 1.2, "x bare", pair.times())
+        missed = report("a call that passes through", pair.ratio, 1.2, "x bare", pair.times(), pair)
         _list(door)
         pair = in_turn(partial(_list, door), lambda: list(make_calls(worker, READ)), LISTS)
         what = "a proven list"
         # A sync compares, judges and plans; the calls themselves are one exchange.
-        missed += report(what, pair.ratio, 5, "x its nine calls in one exchange", pair.times())
+        missed += report(
+            what, pair.ratio, 5, "x its nine calls in one exchange", pair.times(), pair
+        )
         door.shutdown()
     return missed
 

@@ -90,7 +90,7 @@ class Bot:
         while (result := self.reconciler.sync_continuous()) is None:
             pass
         took = time.thread_time() - began
-        assert result.status.value == "SUCCESS"
+        assert result.status.value == "SUCCESS", result.errors
         return took
 
 
@@ -105,7 +105,7 @@ def unchanged() -> int:
             pair.second.append(one.sync())
     what = f"unchanged {MANY:,} positions"
     missed = report(f"{what}, wire", wire, 1.2, "x one position", f"{_carried.__doc__}")
-    return missed + report(f"{what}, client", pair.ratio, 1.2, "x one position", pair.times())
+    return missed + report(f"{what}, client", pair.ratio, 1.2, "x one position", pair.times(), pair)
 
 
 def _carried(bot: Bot) -> int:
@@ -158,7 +158,7 @@ def encrypted() -> int:
         pair = in_turn(partial(_exchange, ours, PING), partial(_exchange, bare, PING), EXCHANGES)
         desk = in_turn(partial(_exchange, ours, TICK), partial(_exchange, bare, TICK), EXCHANGES)
     detail = f"{pair.times()}; through the desk {desk.ratio:.2f} x"
-    return report("a request with CURVE", pair.ratio, 2, "x bare plain REQ/REP", detail)
+    return report("a request with CURVE", pair.ratio, 2, "x bare plain REQ/REP", detail, pair)
 
 
 def _exchange(socket: zmq.Socket[bytes], message: bytes) -> bytes:

@@ -94,7 +94,7 @@ def one_intent(folder: Path) -> int:
     with opened(folder / "one.db") as journal:
         pair = in_turn(lambda: journal.append([order(next(numbers))]), commit, 2000)
     connection.close()
-    return report("1 intent, synced", pair.ratio, 1.5, "x a bare commit", pair.times())
+    return report("1 intent, synced", pair.ratio, 1.5, "x a bare commit", pair.times(), pair)
 
 
 def one_transaction(folder: Path, count: int = 10_000) -> int:
@@ -109,6 +109,7 @@ def one_transaction(folder: Path, count: int = 10_000) -> int:
         25,
         "us a position above memory",
         pair.times(),
+        pair,
     )
 
 

@@ -25,6 +25,7 @@ from trueup.runtime.bot.portfolio import PortfolioManager
 from trueup.runtime.sync.reconciler import StateReconciler
 from trueup.runtime.time.clock import SystemClock
 
+PROCESSES = 3
 ORDERS = 300
 COMMITS = 8
 
@@ -84,4 +85,4 @@ def end_to_end(folder: Path) -> int:
             connection.execute("COMMIT")
 
         pair = in_turn(trade, commit, ORDERS)
-    return report("an order end to end", pair.ratio, COMMITS, "bare commits", pair.times())
+    return report("an order end to end", pair.ratio, COMMITS, "bare commits", pair.times(), pair)

@@ -13,6 +13,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from benchmarks._measure import report
 from tests.page.browser import PHONE, browsing
 from tests.page.folder import APPROVER, Folder, Reader, Served
 
@@ -55,9 +56,7 @@ def _measure(folder: Folder) -> int:
 
 
 def _told(what: str, value: float, target: float, unit: str) -> int:
-    is_missed = value > target
-    print(f"  {what}: {value:.4g} {unit}, target {target:g}{' MISSED' if is_missed else ''}")
-    return int(is_missed)
+    return report(what, value, target, unit, "")
 
 
 def _imports() -> float:

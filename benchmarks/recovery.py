@@ -17,13 +17,17 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from benchmarks._gateways import _simulated
 from benchmarks._measure import in_turn, report
 from benchmarks.journal import bare
 from benchmarks.sync import answering, positions, reply
 from trueup.core.book import events
 from trueup.core.book.book import Book
 from trueup.core.book.fills import FINISHED_KEPT
+from trueup.core.digest import digest_of, raw_position_hash
 from trueup.core.model import Position, Side
+from trueup.core.policy import Policy
+from trueup.core.scope import EVERY_SYMBOL
 from trueup.core.tokens import token_of
 from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.gateway.desk.desk import Desk
@@ -35,6 +39,8 @@ from trueup.journal.journal import GENESIS, Tip
 from trueup.journal.rows.chain import chained
 from trueup.journal.rows.codec import encode
 from trueup.observe.audit_text import audit_lines
+from trueup.protocol.guide import GET_POSITIONS
+from trueup.protocol.snapshot import SnapshotRequest, encode_snapshot_request
 from trueup.runtime.bot.kept_book import EVENTS_PER_CHECKPOINT
 from trueup.runtime.bot.portfolio import PortfolioManager
 from trueup.runtime.story.replay import replay
@@ -50,6 +56,8 @@ NOW_NS = 1_767_571_200_000_000_000
 MILLION = 1_000_000
 TOLD = 100_000
 OPEN = 1_000
+FIRST_TICKET = 500_000_000
+HEDGING_ROUNDS = 15
 # An order opened, an order closed, and the deals of the position.
 EVENTS_A_TRADE = 7
 
@@ -59,6 +67,7 @@ def run() -> int:
     logging.getLogger("trueup").addHandler(logging.NullHandler())
     with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".bench-") as folder:
         missed = intent(Path(folder)) + recovery(Path(folder), 10_000, 15)
+        missed += hedging(Path(folder), 10_000, 28)
         return missed + cold_start(Path(folder) / "long.db") + telling(Path(folder) / "long.db")
 
 
@@ -97,7 +106,9 @@ def intent(folder: Path) -> int:
     pair = in_turn(lambda: record(next(keys), wish), commit, 2000)
     connection.close()
     pm.close_journal()
-    return report("1 intent through the desk", pair.ratio, 1.5, "x a bare commit", pair.times())
+    return report(
+        "1 intent through the desk", pair.ratio, 1.5, "x a bare commit", pair.times(), pair
+    )
 
 
 def recovery(folder: Path, count: int, rounds: int) -> int:
@@ -122,7 +133,77 @@ def recovery(folder: Path, count: int, rounds: int) -> int:
         pm.close_journal()
     each = pair.excess_us / count
     what = f"{count:,} positions, recovery into SQLite, one transaction"
-    return report(what, each, 25, "us a position above memory", pair.times())
+    return report(what, each, 25, "us a position above memory", pair.times(), pair)
+
+
+def hedging(folder: Path, count: int, symbols: int) -> int:
+    """A recovery of a hedging account over many symbols, without the wire: CPU, least of many."""
+    clock = SystemClock()
+    names = [f"SYM{number:02d}" for number in range(symbols)]
+    gateway = _InProcess(*_hedging_replies(clock, count, names))
+    policy = Policy(symbols=frozenset(names))
+    journals = itertools.count()
+
+    def least_ms(journal: Callable[[], Path | None]) -> float:
+        spent = []
+        for _ in range(HEDGING_ROUNDS):
+            client = ExecutionGateway("127.0.0.1", 1, 1_000, link=lambda _: gateway)
+            pm = PortfolioManager(EVERY_SYMBOL, journal=journal(), clock=clock)
+            reconciler = StateReconciler(pm, client, 15, policy=policy, account="")
+            began = time.thread_time()
+            assert reconciler.startup_recovery().recovered == count
+            spent.append(time.thread_time() - began)
+            pm.close_journal()
+        return min(spent) * 1e3
+
+    what = f"{count:,} hedging tickets over {symbols} symbols, recovery"
+    detail = f"CPU, least of {HEDGING_ROUNDS}"
+    missed = report(f"{what} in memory", least_ms(lambda: None), 50, "ms", detail)
+    kept_ms = least_ms(lambda: folder / f"hedging{next(journals)}.db")
+    return missed + report(f"{what} into SQLite", kept_ms, 150, "ms", detail)
+
+
+def _hedging_replies(clock: SystemClock, count: int, names: list[str]) -> tuple[bytes, bytes]:
+    """Return a gateway's greeting, and its snapshot of so many positions in these symbols."""
+    desk = Desk(_simulated(1, clock), "bench", clock.now_ns)
+    greeting = json.loads(desk.handle(GET_POSITIONS))
+    greeting["capabilities"] = ["SNAPSHOT", "DEALS"]
+    full = json.loads(desk.handle(encode_snapshot_request(SnapshotRequest("s", 1))))
+    one = {**full["positions"][0], "profit": 0.0}
+    rows = [
+        {**one, "ticket": ticket, "identifier": ticket, "symbol": names[ticket % len(names)]}
+        for ticket in range(FIRST_TICKET, FIRST_TICKET + count)
+    ]
+    full["account"] |= {"profit": 0.0, "equity": full["account"]["balance"]}
+    full |= {"positions": rows, "count_before": [count, 0], "count_after": [count, 0]}
+    full |= {"profit_bounds": [0, 0], "specs": []}
+    full["digest"] = digest_of(sum(map(raw_position_hash, rows)), count)
+    return json.dumps(greeting).encode(), json.dumps(full, separators=(",", ":")).encode()
+
+
+class _InProcess:
+    """A connection that answers from memory: a greeting, and one snapshot again and again."""
+
+    def __init__(self, greeting: bytes, snapshot: bytes) -> None:
+        self._greeting, self._snapshot = greeting, snapshot
+        self._reply = b""
+
+    def send(self, message: bytes, timeout_ms: int) -> None:
+        """Answer a request."""
+        asked = json.loads(message)
+        self._reply = self._greeting
+        if asked["action"] == "SNAPSHOT":
+            numbered = f'"id":{asked["id"]},'.encode()
+            self._reply = self._snapshot.replace(b'"id":1,', numbered, 1)
+
+    def receive(self, timeout_ms: int) -> bytes | None:
+        """Return the reply."""
+        return self._reply
+
+    def reset(self) -> None:
+        """Do nothing."""
+
+    close = reset
 
 
 def cold_start(path: Path) -> int:

@@ -21,6 +21,7 @@ from trueup.protocol.guide import GET_POSITIONS
 from trueup.runtime.bot.portfolio import PortfolioManager
 from trueup.runtime.sync.reconciler import StateReconciler
 
+PROCESSES = 3
 TICKET = 500_000_000
 
 
@@ -103,7 +104,7 @@ def one_position() -> int:
     """One position: the whole sync against the bare exchange."""
     with reconciling(positions(1)) as (reconciler, bare):
         pair = in_turn(reconciler.sync_positions, lambda: exchange(bare), 4000)
-    return report("1 position, sync", pair.ratio, 1.5, "x the bare exchange", pair.times())
+    return report("1 position, sync", pair.ratio, 1.2, "x the bare exchange", pair.times(), pair)
 
 
 def many_positions(count: int, rounds: int) -> int:
@@ -111,7 +112,9 @@ def many_positions(count: int, rounds: int) -> int:
     with reconciling(positions(count)) as (reconciler, bare):
         pair = in_turn(reconciler.sync_positions, lambda: exchange(bare), rounds)
     each = pair.excess_us / count
-    return report(f"{count:,} positions, sync", each, 2.5, "us a position above it", pair.times())
+    return report(
+        f"{count:,} positions, sync", each, 2.5, "us a position above it", pair.times(), pair
+    )
 
 
 def recovery(count: int, rounds: int) -> int:

@@ -16,6 +16,7 @@ from scripts.incidents_page import incidents_page  # noqa: E402
 from scripts.metrics_page import metrics_page  # noqa: E402
 from scripts.peers_page import peers_page  # noqa: E402
 from scripts.recovery_page import recovery_page  # noqa: E402
+from scripts.speed_page import pictures, speed_page  # noqa: E402
 from scripts.status_page import status_page  # noqa: E402
 from trueup.core.invariants import INVARIANTS  # noqa: E402
 from trueup.setting_places import ENV_FILE, TOML_FILE  # noqa: E402
@@ -93,6 +94,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/concepts/other-packages.md": peers_page,
     "docs/concepts/recovery.md": recovery_page,
     "docs/internals/house.md": house_page,
+    "docs/internals/speed.md": speed_page,
+    **pictures(),
     "docs/operating/incidents.md": incidents_page,
     "docs/reference/cli.md": cli_page,
     "docs/reference/data.md": data_page,
