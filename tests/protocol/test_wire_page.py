@@ -71,7 +71,7 @@ ORDER_FIELDS = frozenset(
     {"action", "order_id", "symbol", "volume", "price", "sl", "tp", "position", "order"}
     | {"magic", "login", "server", "comment", "type", "stream", "journal", "key", "claim"}
     | {"deviation", "type_filling", "type_time", "expiration", "foreign", "stoplimit"}
-    | {"with_result", "position_by", "by"}
+    | {"with_result", "position_by", "by", "token"}
 )
 
 
