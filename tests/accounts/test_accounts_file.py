@@ -10,7 +10,8 @@ from typer.testing import CliRunner, Result
 
 from trueup.cli import app
 from trueup.core.limits.limits import Limits
-from trueup.doors.accounts.file import Accounts, read_accounts
+from trueup.doors.accounts.checking import Accounts
+from trueup.doors.accounts.file import read_accounts
 from trueup.errors import SettingsError
 
 GOOD = """

@@ -215,7 +215,7 @@ def test_accounts_are_added_removed_and_paused_while_the_process_runs(world: Acc
     path = world.shell.folder / "accounts.toml"
     whole = path.read_text("utf-8")
     path.write_text("[accounts", "utf-8")
-    world.process.wait_for("The file is not used, and all accounts stay as they are")
+    world.process.wait_for("The change is not used, and all accounts stay as they are")
     path.write_text(whole, "utf-8")
     world.sync_all(["a9", "a11", f"a{SPARE}"], 3)
 

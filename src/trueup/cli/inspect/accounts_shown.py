@@ -1,7 +1,8 @@
-"""`trueup config show --accounts`: the accounts of a file, and each fault in the file."""
+"""`trueup config --accounts`: the accounts of a file or a table, and each fault of them."""
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +11,24 @@ import typer
 from trueup.cli.group import WRONG_USAGE
 from trueup.cli.shared.json_document import print_document
 from trueup.cli.shared.say import say
+from trueup.cli.shared.usage import WrongUsage
+from trueup.doors.accounts.checking import Accounts, limits_shown
 from trueup.doors.accounts.entry import SETTINGS, AccountEntry
-from trueup.doors.accounts.file import Accounts, limits_shown, read_accounts
+from trueup.doors.accounts.source import source_of
+from trueup.journal.backends.location import is_file
 from trueup.observe.lines import said
 from trueup.passwords import hide_passwords
 
 
-def show_accounts(path: Path, *, as_json: bool) -> None:
-    """Show the accounts of a file, and name the entries that cannot run.
+def show_accounts(place: str, *, as_json: bool) -> None:
+    """Show the accounts of a file or a table, and name the entries that cannot run.
 
     Raises:
-        SettingsError: the file cannot be read.
+        SettingsError: the list cannot be read.
+        JournalError: the database cannot be reached.
     """
-    found = read_accounts(path)
+    with closing(source_of(place)) as source:
+        found = source.read()
     if as_json:
         rows = [{"name": one.name, **_values(one)} for one in found.entries]
         faults = [{"account": name, "fault": str(error)} for name, error in found.faults]
@@ -36,6 +42,25 @@ def show_accounts(path: Path, *, as_json: bool) -> None:
         say(str(error), err=True)
     if found.faults:
         raise typer.Exit(WRONG_USAGE)
+
+
+def make_table(url: str, path: Path | None) -> None:
+    """Make the table of accounts in a database, empty or with the accounts of a file.
+
+    Raises:
+        WrongUsage: the place is no URL.
+        SettingsError: the file cannot be read, or an account of it has a fault.
+        TrueupError: the table cannot be made, or is there already; nothing was changed.
+    """
+    if is_file(url):
+        raise WrongUsage(f"--accounts {url}: a table is in a database, as postgresql://HOST/NAME.")
+    # Imported here: a file needs no driver of a database.
+    from trueup.doors.accounts.table import AccountsTable, rows_of
+
+    rows = [] if path is None else rows_of(path)
+    with closing(AccountsTable(url)) as table:
+        table.make(rows)
+        say(f"Made the {table.name}, with {len(rows)} rows.")
 
 
 def _values(entry: AccountEntry) -> dict[str, Any]:

@@ -12,8 +12,10 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 import typer
 
+from trueup.cli.shared.accounts_place import accounts_option
 from trueup.cli.shared.json_document import JsonOption, print_document
 from trueup.cli.shared.say import say
+from trueup.cli.shared.usage import WrongUsage
 from trueup.core.limits.limits import Limits
 from trueup.errors import SettingsError, TrueupError, reason
 from trueup.passwords import HIDDEN, hide_passwords
@@ -67,14 +69,14 @@ class Row(NamedTuple):
 def show(
     as_json: JsonOption = False,
     accounts: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Show the accounts of this file instead."),
+        str | None,
+        accounts_option("Show the accounts of this file, or of the table in this database."),
     ] = None,
 ) -> None:
     """Show each setting with its value and the place that it came from.
 
     The place is the environment, .env, trueup.toml or the default. Passwords and keys are hidden.
-    With --accounts, each account of the file is shown, and each fault is named by table and key.
+    With --accounts, each account of the list is shown, and each fault is named by its place.
     Exit code 64: a setting is not valid; the settings are shown as they are given.
     """
     if accounts is not None:
@@ -106,8 +108,26 @@ def init(
     force: Annotated[
         bool, typer.Option("--force", help=f"Replace a {TOML_FILE} that is there.")
     ] = False,
+    accounts: Annotated[
+        str | None,
+        accounts_option("Make the table of accounts in this database instead: postgresql://..."),
+    ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FILE", help="Fill the table with the accounts of a file."),
+    ] = None,
 ) -> None:
-    """Write a trueup.toml that has every setting as a comment, with its meaning."""
+    """Write a trueup.toml that has every setting as a comment, with its meaning.
+
+    With --accounts, make the table of accounts in a PostgreSQL database instead.
+    """
+    if accounts is not None:
+        from trueup.cli.inspect.accounts_shown import make_table
+
+        make_table(accounts, source)
+        return
+    if source is not None:
+        raise WrongUsage("--from fills a table: give its database with --accounts.")
     path = Path(TOML_FILE)
     if path.exists() and not force:
         raise TrueupError(f"{path} is there already, and was left as it is: --force replaces it.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 
 from trueup.cli.operate.bot import exit_needing_a_person, user_name
 from trueup.cli.operate.modes import WhoOption, WhyOption
+from trueup.cli.shared.accounts_place import accounts_option
 from trueup.cli.shared.journal_place import JournalOption, default_journal
 from trueup.cli.shared.json_document import JsonOption, print_document
 from trueup.cli.shared.log_options import LogJsonOption, set_up_log
@@ -29,8 +31,10 @@ app: typer.Typer = typer.Typer(
 @app.command()
 def node(
     accounts: Annotated[
-        Path,
-        typer.Option(metavar="FILE", help="The accounts; the same file on every node."),
+        str,
+        accounts_option(
+            "The accounts: the same file on every node, or the database with their table."
+        ),
     ],
     journal: JournalOption = None,
     name: Annotated[str, typer.Option(help="The node's name; by default the machine's.")] = "",
@@ -57,24 +61,26 @@ def node(
     ] = None,
     log_json: LogJsonOption = False,
 ) -> None:
-    """Run this machine's part of the accounts of a file.
+    """Run this machine's part of the accounts of a file or a table.
 
-    All nodes have the same file, and the same journal in PostgreSQL, which decides which node runs
-    which accounts. A node that dies, hangs or is cut off loses them to the others; what it still
-    sends is refused by the gateways. Ctrl-C gives its accounts back first.
+    All nodes have the same accounts, and the same journal in PostgreSQL, which decides which node
+    runs which accounts. A node that dies, hangs or is cut off loses them to the others; what it
+    still sends is refused by the gateways. Ctrl-C gives its accounts back first.
     """
     set_up_log(console=True, file=log_file, as_json=log_json)
     # Imported here: no other command needs it.
+    from trueup.doors.accounts.source import source_of
     from trueup.doors.fleet.node import run_node
 
-    run_node(
-        accounts,
-        str(journal or default_journal()),
-        name=name,
-        shards=shards,
-        lease_sec=lease,
-        duration_sec=duration,
-    )
+    with closing(source_of(accounts)) as source:
+        run_node(
+            source,
+            str(journal or default_journal()),
+            name=name,
+            shards=shards,
+            lease_sec=lease,
+            duration_sec=duration,
+        )
     say("Ended, and gave the accounts back. Positions and pending orders stay as they are.")
 
 

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from trueup.cli.run.install import install
 from trueup.cli.run.many import run_many
+from trueup.cli.shared.accounts_place import accounts_option
 from trueup.cli.shared.journal_place import JournalOption, paper_journal
 from trueup.cli.shared.log_options import LogJsonOption, set_up_log
 from trueup.cli.shared.say import say
@@ -103,9 +104,10 @@ def start(
     ] = None,
     log_json: LogJsonOption = False,
     accounts: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Run all accounts of this file in one process, instead of one bot."
+        str | None,
+        accounts_option(
+            "Run all accounts of this file, or of the table in this database, in one process, "
+            "instead of one bot."
         ),
     ] = None,
 ) -> None:
@@ -116,8 +118,8 @@ def start(
     `pause`, `close` and the other commands reach the bot. `trueup run install` writes a service
     file that keeps the bot running.
 
-    With --accounts, one process runs all accounts of a file, and follows the file while it changes;
-    `trueup accounts` lists them, and the commands take --account NAME.
+    With --accounts, one process runs all accounts of a file or of a table in PostgreSQL, and
+    follows its changes; `trueup accounts` lists them, and the commands take --account NAME.
     """
     if ctx.invoked_subcommand is not None:
         return

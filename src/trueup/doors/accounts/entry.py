@@ -1,4 +1,4 @@
-"""One account of `accounts.toml`: its keys, and the check of each value."""
+"""One account of a file or a table: its keys, and the check of each value."""
 
 from __future__ import annotations
 
@@ -45,6 +45,10 @@ JOURNAL: Final = "accounts.db"
 PAUSED, PACE, LIMITS = "paused", "pace", "limits"
 KEYS: Final = (*SETTINGS, PACE, PAUSED, LIMITS)
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+FILE_WHO: Final = "accounts.toml"
+"""The name in the journal of what the file asks for, where no person is known."""
+TABLE_WHO: Final = "trueup_accounts"
+"""The same for the table, whose name it is."""
 _FIELDS = {field: key for key, field in SETTINGS.items()}
 _NEVER_EMPTY = {"gateway": "give tcp://HOST:PORT, such as tcp://127.0.0.1:5555"}
 
@@ -61,6 +65,7 @@ class AccountEntry(msgspec.Struct, frozen=True):
         is_paused: whether the strategy of this account sends nothing.
         paused_by: who paused the whole fleet or this account in it; empty for nobody.
         paused_why: the reason of that, for the journal.
+        who: the name in the journal of what the file or table asks for.
     """
 
     name: str
@@ -71,6 +76,7 @@ class AccountEntry(msgspec.Struct, frozen=True):
     is_paused: bool = False
     paused_by: str = ""
     paused_why: str = ""
+    who: str = FILE_WHO
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -101,8 +107,8 @@ def value_of(key: str, value: object) -> Any:
     return _CHECKS.get(key, _checked_setting)(key, value)
 
 
-def entry_of(name: str, values: Mapping[str, Any]) -> AccountEntry:
-    """Return the entry of checked values.
+def entry_of(name: str, values: Mapping[str, Any], origin: str = FILE_WHO) -> AccountEntry:
+    """Return the entry of checked values from a file or table with a name.
 
     Raises:
         KeyFault: a key is missing, or two keys contradict each other.
@@ -132,6 +138,7 @@ def entry_of(name: str, values: Mapping[str, Any]) -> AccountEntry:
         values.get(LIMITS, Limits()),
         values.get(PACE, PACE_SEC),
         values.get(PAUSED, False),
+        who=TABLE_WHO if origin == TABLE_WHO else FILE_WHO,
     )
 
 
@@ -174,7 +181,8 @@ def _checked_flag(key: str, value: object) -> bool:
 
 def _checked_limits(key: str, value: object) -> Limits:
     if not isinstance(value, Mapping):
-        raise KeyFault(key, value, "write a table of limits, as limits = { lots = 1.0 }")
+        valid = 'give limits by name, as { lots = 1.0 } in a file and {"lots": 1.0} in a table'
+        raise KeyFault(key, value, valid)
     try:
         return limits_from(value)
     except LimitError as error:

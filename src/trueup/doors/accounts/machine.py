@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 
 from trueup.core.account.trust import Reason
-from trueup.doors.accounts.entry import AccountEntry
+from trueup.doors.accounts.entry import FILE_WHO, TABLE_WHO, AccountEntry
 from trueup.doors.accounts.lateness import Lateness
 from trueup.doors.accounts.opened_account import OpenedAccount
 from trueup.doors.accounts.right import Right
@@ -39,9 +39,7 @@ from trueup.runtime.time.clock import Clock
 
 log: Logger = logger("trueup.run")
 
-FILE_WHO = "accounts.toml"
-"""The name in the journal of what the file asks for, where no person is known."""
-PAUSED_IN_FILE = f"paused in {FILE_WHO}"
+PAUSED_IN_LIST = f"paused in {FILE_WHO}", f"paused in {TABLE_WHO}"
 PAUSED_IN_FLEET = "paused in the fleet"
 SECOND_NS = 1_000_000_000
 # A look by the clock at a connection under way, in case that no signal comes.
@@ -197,7 +195,7 @@ class AccountMachine:
         self.opened = opened
         with ExitStack() as undo:
             undo.callback(self._shut)
-            self._obey_pause(self.entry.paused_by or FILE_WHO, self.entry.paused_why)
+            self._obey_pause(self.entry.paused_by or self.entry.who, self.entry.paused_why)
             opened.loop.recover()
             self.on_open(self)
             undo.pop_all()
@@ -227,13 +225,13 @@ class AccountMachine:
     def _obey_pause(self, who: str, why: str) -> None:
         account = self.running.account
         if self.entry.is_paused:
-            account.pause(who, why=self.entry.paused_why or why or PAUSED_IN_FILE)
-        # Only what the file or the fleet has paused, they end: not the pause of a person at this
-        # account, or of a failure.
+            account.pause(who, why=self.entry.paused_why or why or f"paused in {self.entry.who}")
+        # Only what the file, the table or the fleet has paused, they end: not the pause of a person
+        # at this account, or of a failure.
         elif account.paused is not None and account.paused.why.startswith(
-            (PAUSED_IN_FILE, PAUSED_IN_FLEET)
+            (*PAUSED_IN_LIST, PAUSED_IN_FLEET)
         ):
-            account.resume(who, why=why or f"no longer paused in {FILE_WHO}")
+            account.resume(who, why=why or f"no longer paused in {self.entry.who}")
 
     def close(self, who: str, why: str) -> None:
         """Close the account for good; the journal has who asked for it, if anybody did."""

@@ -127,7 +127,7 @@ def _strategy_of(entry: AccountEntry) -> OwnStrategy:
     own = load_strategy(name, METHODS)
     if own.has("on_tick") and not entry.symbols:
         valid = f"name the symbols whose prices on_tick of {name} gets"
-        raise SettingsError(f"[accounts.{entry.name}] symbols", "", valid)
+        raise SettingsError(f"symbols of {entry.name} in {entry.who}", "", valid)
     return own
 
 

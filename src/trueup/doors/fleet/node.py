@@ -15,17 +15,17 @@ import threading
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from trueup.doors.accounts.accounts_loop import AccountsLoop
+from trueup.doors.accounts.checking import Accounts
 from trueup.doors.accounts.entry import AccountEntry
-from trueup.doors.accounts.file import Accounts, read_accounts
 from trueup.doors.accounts.machine import PAUSED_IN_FLEET, AccountMachine, State
 from trueup.doors.accounts.room import make_room_for
 from trueup.doors.accounts.run_accounts import AccountsProcess, run_process
+from trueup.doors.accounts.source import AccountsSource
 from trueup.doors.fleet.membership import Membership, OwnedShard, Pause, Replaced, View
 from trueup.doors.fleet.shards import shard_of, shards_of, target_of
 from trueup.doors.fleet.tables import ensure_tables, fleet_database
@@ -213,15 +213,17 @@ class NodeProcess(AccountsProcess):
     """The process of a node: those accounts of the file whose shards the node has.
 
     Args:
-        path: the file.
+        source: the list of the accounts, read once.
         clock: the source of time.
         room: how many open files and sockets there are.
         node: the node, joined.
         journal: the journal of all accounts.
     """
 
-    def __init__(self, path: Path, clock: Clock, room: Any, node: Node, journal: str) -> None:
-        super().__init__(path, clock, room)
+    def __init__(
+        self, source: AccountsSource, clock: Clock, room: Any, node: Node, journal: str
+    ) -> None:
+        super().__init__(source, clock, room)
         self._node, self._journal = node, journal
         self._found = Accounts(())
         # By name: the claim by which the account runs, and the entry of the file with that of here.
@@ -363,7 +365,7 @@ class NodeProcess(AccountsProcess):
                 # It is another's, and so is the journal: this process writes nothing more.
                 self.loop.drop(name, "", "")
             elif name not in wanted:
-                self.loop.drop(name, who, "no longer in the file of the accounts")
+                self.loop.drop(name, who, "no longer in the list of the accounts")
         for name, entry in wanted.items():
             pause = node.pauses.get("") or node.pauses.get(name)
             self.loop.want(self._of_fleet(entry, pause), pause.who if pause else who)
@@ -385,7 +387,7 @@ class NodeProcess(AccountsProcess):
 
 
 def run_node(
-    path: Path,
+    source: AccountsSource,
     journal: str,
     *,
     name: str = "",
@@ -396,7 +398,7 @@ def run_node(
     """Run a node until Ctrl-C, SIGTERM, or a duration; then give its shards back.
 
     Args:
-        path: the file of the accounts, the same on all nodes.
+        source: the list of the accounts, the same on all nodes.
         journal: the URL of the journal, which is the fleet's database as well.
         name: the name of the node; by default the machine's.
         shards: the number of shards of a new fleet.
@@ -408,7 +410,7 @@ def run_node(
         Refused: another process is the node of that name.
         TrueupError: the database cannot be reached, or a second shell could not reach this process.
     """
-    found = read_accounts(path)
+    found = source.read()
     for _, fault in found.faults:
         log.error("[ACCOUNTS] %s", fault)
     if not found.entries:
@@ -423,7 +425,7 @@ def run_node(
         number = ensure_tables(database, shards)
         run = f"{here.host}-{here.number}-{secrets.token_hex(6)}"
         membership = Membership(database, name, run, lease_sec)
-        process = NodeProcess(path, clock, room, Node(membership, number, clock), journal)
+        process = NodeProcess(source, clock, room, Node(membership, number, clock), journal)
         # From before the membership on: who joins also leaves in order.
         with stopped_by_signals(stop):
             if not _join(membership, here.host, here.number, clock, stop):
