@@ -27,6 +27,9 @@ from trueup.lab.runs.coverage import CHANCY, WANTED, Coverage
 from trueup.lab.runs.reports import Report
 from trueup.lab.runs.run import run, run_many
 
+# Whole runs, some in processes of their own: seconds, and minutes where others are busy.
+pytestmark = pytest.mark.timeout(300)
+
 BUYS = "class Buys:\n    def on_tick(self, tick):\n        return 1\n"
 FAILS = "class Fails:\n    def on_tick(self, tick):\n        raise ValueError('too low')\n"
 DIES = "import os\nclass Dies:\n    def on_tick(self, tick):\n        os._exit(9)\n"

@@ -400,6 +400,7 @@ def test_a_journal_that_is_locked_or_damaged_is_said_with_what_to_do(
         assert "journal DOWN " in flat(done)
 
 
+@pytest.mark.timeout(300)
 def test_a_bot_that_was_killed_hung_or_ended_is_told_of_by_a_second_shell(shell: Shell) -> None:
     bot = start(shell, "bot.log")
     bot.wait_for("[STARTUP] No recovery needed")

@@ -44,6 +44,8 @@ class Hold:
         return 0
 """
 INTERVAL_SEC = "0.3"
+# Processes start slowly under Wine where others are busy.
+COMMAND_SEC = 280.0 if sys.platform == "win32" else 110.0
 NOT_TOLD = (
     "The gateway does not say whether its account is a demo, so it counts as REAL: nothing was "
     "traded there."
@@ -76,7 +78,7 @@ class Shell:
             capture_output=True,
             text=True,
             encoding=self.encoding,
-            timeout=60,
+            timeout=COMMAND_SEC,
             check=False,
         )
 
