@@ -21,6 +21,7 @@ from trueup.runtime.trading.strategy_loading import (
 
 TICK = Tick("EURUSD", 1.0, 1.0)
 OWN = """
+import asyncio
 import json
 
 class Idle:
@@ -54,6 +55,10 @@ class WithoutTick:
 class Quits:
     def on_tick(self, tick):
         raise SystemExit("enough")
+
+class Cancels:
+    def on_tick(self, tick):
+        raise asyncio.CancelledError("enough")
 
 class Wants:
     def __init__(self, fast):
@@ -143,6 +148,7 @@ def test_a_name_that_leads_to_no_strategy_is_one_sentence(name: str, said: str) 
         ("Two", "returned 2 from on_tick", "class Two"),
         ("WithoutTick", "failed: TypeError: ", "def on_tick(self):"),
         ("Quits", "failed: SystemExit: enough", "raise SystemExit"),
+        ("Cancels", "failed: CancelledError: enough", "raise asyncio"),
         ("Wants", "cannot be made without arguments: TypeError: ", "def __init__(self, fast)"),
         ("OpensAFile", "failed as it was made: FileNotFoundError: ", "open("),
     ],

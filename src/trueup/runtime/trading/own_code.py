@@ -41,11 +41,21 @@ def call_own(called: Callable[[], Result], whose: str, owner: Any, method: str =
         return called()
     except TrueupError:
         raise
-    except (Exception, SystemExit) as error:
+    except failures() as error:
         said = error_of(error, owner, method)
         # The log gets the full traceback, the user a sentence.
         log.error("[STRATEGY] %s failed: %s", whose, said, exc_info=error)
         raise StrategyError(f"{whose[:1].upper()}{whose[1:]} failed: {said}.") from error
+
+
+def failures() -> tuple[type[BaseException], ...]:
+    """Return what a user's code may raise to fail; a person's Ctrl-C is no failure.
+
+    Called in an `except` clause, so only once something was raised: asyncio takes long to import.
+    """
+    from asyncio import CancelledError
+
+    return Exception, SystemExit, CancelledError
 
 
 def own_place(name: str, error: BaseException) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from trueup.core.conversions import whole_number
 from trueup.errors import StrategyError
 from trueup.protocol.ticks import Tick
-from trueup.runtime.trading.own_code import begins, call_own, error_of, was_entered
+from trueup.runtime.trading.own_code import begins, call_own, error_of, failures, was_entered
 
 MADE_ALONE: Final = "cannot be made without arguments"
 SIGNALS: Final = (1, -1, 0)
@@ -34,7 +34,7 @@ class OwnStrategy:
     def _made(self) -> Any:
         try:
             return self._factory()
-        except (Exception, SystemExit) as error:
+        except failures() as error:
             failure = "failed as it was made" if was_entered(error) else MADE_ALONE
             said = error_of(error, self._factory, "__init__")
             raise StrategyError(f"T{self._whose[1:]} {failure}: {said}.") from error

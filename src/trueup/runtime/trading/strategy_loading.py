@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from trueup.errors import SettingsError
-from trueup.runtime.trading.own_code import error_of
+from trueup.runtime.trading.own_code import error_of, failures
 from trueup.runtime.trading.own_strategy import OwnStrategy
 
 OPTION: Final = "--strategy"
@@ -70,7 +70,7 @@ def load_strategy(
 def _imported(name: str, module: str, option: str) -> Any:
     try:
         return importlib.import_module(module)
-    except (Exception, SystemExit) as error:
+    except failures() as error:
         if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
             valid = f"there is no module {error.name} here ({Path.cwd()}); {VALID}"
         else:
