@@ -810,6 +810,7 @@ class PortfolioManager:
         """The fencing token of this writer of the journal; 0 for a journal without tokens."""
         return int(getattr(self._kept.journal, "token", 0))
 
+    @in_turn
     def raise_token(self, least: int) -> None:
         """Raise the journal's token; see `StoredJournal.raise_token`.
 
