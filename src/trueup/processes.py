@@ -134,7 +134,7 @@ def holder_of(path: Path, noted: int) -> str:
 
 
 def take_when_left(
-    take: Callable[[], Taken | None], is_left_behind: Callable[[], bool]
+    take: Callable[[], Taken | None], is_left_behind: Callable[[], bool], looks: int = LOOKS
 ) -> Taken | None:
     """Acquire an exclusive resource; if its holder has ended, wait up to a second for its release.
 
@@ -142,10 +142,11 @@ def take_when_left(
         take: acquires the resource, or returns None if another process has it.
         is_left_behind: whether the recorded holder has ended. Then a process forked from it, or a
             server, has not released the resource yet.
+        looks: how often to try, 20 ms apart.
     """
     pause = threading.Event()
     # Wait only for an ended holder: a running holder will not release the resource soon.
-    for _ in range(LOOKS):
+    for _ in range(looks):
         taken = take()
         if taken is not None or not is_left_behind():
             return taken

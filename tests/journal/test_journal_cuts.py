@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,8 +23,10 @@ from trueup.journal.backends.postgres import SessionClaim
 from trueup.journal.writing.store import StoredJournal
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the proxy is a Unix socket's")
-CUTS, SOAK_CUTS = 60, 1_000
+CUTS = 60
 TRIES = 8
+# After how many bytes, and whether the server does not hear of the cut.
+Cut = tuple[int, bool]
 
 
 @pytest.fixture
@@ -42,16 +44,19 @@ def journal(postgres_place: PostgresPlace, proxy: CuttingProxy) -> Iterator[Stor
 
 
 def append(journal: StoredJournal, number: int) -> None:
-    """Append one event, again and again as a bot does; a writer that is alone is never refused."""
-    for _ in range(TRIES):
-        try:
-            journal.append(orders(number))
-        except JournalConflict:
-            raise
-        except JournalError:
-            continue
-        return
-    raise AssertionError(f"{TRIES} tries were in vain")
+    """Append one event, again and again as a bot does."""
+    assert any(appended(journal, number) for _ in range(TRIES)), f"{TRIES} tries were in vain"
+
+
+def appended(journal: StoredJournal, number: int) -> bool:
+    """Append one event; return whether that succeeded. A writer that is alone is never refused."""
+    try:
+        journal.append(orders(number))
+    except JournalConflict:
+        raise
+    except JournalError:
+        return False
+    return True
 
 
 def bytes_of_a_reconnection(journal: StoredJournal, proxy: CuttingProxy) -> int:
@@ -62,22 +67,21 @@ def bytes_of_a_reconnection(journal: StoredJournal, proxy: CuttingProxy) -> int:
 
 
 def cut_and_see(
-    journal: StoredJournal, proxy: CuttingProxy, place: PostgresPlace, cuts: int
+    journal: StoredJournal, proxy: CuttingProxy, place: PostgresPlace, cuts: Iterable[Cut]
 ) -> None:
-    total = bytes_of_a_reconnection(journal, proxy)
-    assert total > 1_000
-    dice = random.Random(7)
-    # Each part of the way is met, also where there are fewer cuts than bytes.
-    places = [
-        number * total // cuts + dice.randrange(max(1, total // cuts)) for number in range(cuts)
-    ]
-    for number, count in enumerate(places, start=2):
-        proxy.cut_after(count, silently=dice.random() < 0.7)
+    number = 1
+    for number, (count, silently) in enumerate(cuts, start=2):
+        proxy.cut_after(count, silently=silently)
         append(journal, number)
         proxy.let_the_server_know()
+    see(journal, proxy, place, number)
+
+
+def see(journal: StoredJournal, proxy: CuttingProxy, place: PostgresPlace, last: int) -> None:
+    """Check that each event is there once, and that the writer still has its token."""
     proxy.pass_everything()
-    assert journal.position == cuts + 1
-    assert list(journal.read()) == orders(*range(1, cuts + 2))
+    assert journal.position == last
+    assert list(journal.read()) == orders(*range(1, last + 1))
     assert journal.verify().sound
     assert place.sql("SELECT DISTINCT token FROM journal_writers") == [(journal.token,)]
 
@@ -85,14 +89,53 @@ def cut_and_see(
 def test_a_lone_writer_is_never_fenced_out_by_itself(
     journal: StoredJournal, proxy: CuttingProxy, postgres_place: PostgresPlace
 ) -> None:
-    cut_and_see(journal, proxy, postgres_place, CUTS)
+    total = bytes_of_a_reconnection(journal, proxy)
+    assert total > 1_000
+    dice = random.Random(7)
+    # Each part of the way is met, also where there are fewer cuts than bytes.
+    places = [number * total // CUTS + dice.randrange(total // CUTS) for number in range(CUTS)]
+    cuts = [(count, dice.random() < 0.7) for count in places]
+    cut_and_see(journal, proxy, postgres_place, cuts)
 
 
 @pytest.mark.soak
-def test_a_lone_writer_is_never_fenced_out_in_a_thousand_cuts(
+@pytest.mark.parametrize("silently", [True, False])
+def test_a_lone_writer_is_never_fenced_out_by_a_cut_at_any_byte(
+    journal: StoredJournal, proxy: CuttingProxy, postgres_place: PostgresPlace, silently: bool
+) -> None:
+    total = bytes_of_a_reconnection(journal, proxy)
+    cut_and_see(journal, proxy, postgres_place, ((count, silently) for count in range(total + 1)))
+
+
+def cut_again_and_see(
+    journal: StoredJournal, proxy: CuttingProxy, place: PostgresPlace, appends: int
+) -> None:
+    """Cut new connections as well: several former sessions have the lock, or wait for it."""
+    total = bytes_of_a_reconnection(journal, proxy)
+    dice = random.Random(7)
+    for number in range(2, appends + 2):
+        for _ in range(dice.randint(2, 5)):
+            proxy.cut_after(dice.randrange(total), silently=dice.random() < 0.7)
+            if appended(journal, number):
+                break
+        else:
+            proxy.pass_everything()
+            append(journal, number)
+        proxy.let_the_server_know()
+    see(journal, proxy, place, appends + 1)
+
+
+def test_a_lone_writer_is_never_fenced_out_by_several_of_its_sessions(
     journal: StoredJournal, proxy: CuttingProxy, postgres_place: PostgresPlace
 ) -> None:
-    cut_and_see(journal, proxy, postgres_place, SOAK_CUTS)
+    cut_again_and_see(journal, proxy, postgres_place, 20)
+
+
+@pytest.mark.soak
+def test_a_lone_writer_is_never_fenced_out_by_a_thousand_of_its_sessions(
+    journal: StoredJournal, proxy: CuttingProxy, postgres_place: PostgresPlace
+) -> None:
+    cut_again_and_see(journal, proxy, postgres_place, 1_000)
 
 
 # Who has the lock, and who is the writer.

@@ -68,6 +68,8 @@ def test_a_bot_starts_again_when_it_was_killed_and_its_helper_lives(
     with program(OPEN + dedent(HELPED[how]), place.url, cwd=tmp_path) as bot:
         helper = int(bot.line())
         bot.kill()
+        # In vain, if the helper held the connection.
+        place.wait_until_left()
         with place.open() as again:
             assert again.position == 1
             assert again.append([order(2)]) == 2

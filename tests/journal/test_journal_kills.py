@@ -29,6 +29,8 @@ def kill_and_look(place: Place, chance: random.Random) -> None:
     process.tell(f"loop {BATCH}")
     time.sleep(chance.uniform(0, 0.06))
     said = acknowledged(process.kill())
+    # A server may still be in the middle of the last commit.
+    place.wait_until_left()
     with place.reader() as reader:
         assert reader.position >= max(said, before)
         assert reader.position % BATCH == 0

@@ -7,16 +7,19 @@ session.
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.journal.cutting_proxy import CuttingProxy
 from tests.journal.places import PostgresPlace, orders
+from tests.support.servers import until
 from trueup.errors import JournalConflict, JournalError
-from trueup.journal.backends.postgres import SessionClaim
+from trueup.journal.backends.postgres import PostgresDatabase, SessionClaim
 from trueup.journal.writing.store import StoredJournal
 
 THROUGH = pytest.mark.skipif(sys.platform == "win32", reason="the proxy is a Unix socket's")
@@ -73,8 +76,9 @@ def proxy(postgres_place: PostgresPlace, tmp_path: Path) -> Iterator[CuttingProx
 
 def through(proxy: CuttingProxy, place: PostgresPlace) -> PostgresPlace:
     """Return the place as it is reached through the proxy."""
-    url = place.url.replace(str(place.server.folder), str(proxy.folder))
-    return PostgresPlace(place.server, url)
+    far = copy.copy(place)
+    far.url = place.url.replace(str(place.server.folder), str(proxy.folder))
+    return far
 
 
 def sessions(place: PostgresPlace) -> set[tuple[int, str]]:
@@ -101,6 +105,38 @@ def test_a_session_that_outlives_its_closed_journal_keeps_nobody_out(
     with far.open() as second:
         assert second.append(orders(2)) == 2
         assert old not in sessions(postgres_place)
+
+
+@THROUGH
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_a_session_that_is_ending_and_still_has_the_lock_is_waited_for(
+    postgres_place: PostgresPlace, proxy: CuttingProxy, is_closed: bool
+) -> None:
+    """The server releases the locks of an ended session one after the other."""
+    far = through(proxy, postgres_place)
+    with far.open() as journal, ThreadPoolExecutor(1) as pool:
+        journal.append(orders(1))
+
+        def appended() -> StoredJournal:
+            journal.append(orders(2))
+            return journal
+
+        database = journal._database
+        assert isinstance(database, PostgresDatabase)
+        # By this lock the next session would know that the former has not ended.
+        database.fetch("SELECT pg_advisory_unlock(%s)", database._session._key)
+        (old,) = sessions(postgres_place)
+        proxy.cut_after(0, silently=True)
+        proxy.pass_everything()
+        if is_closed:
+            journal.close()
+        going_on = pool.submit(far.open if is_closed else appended)
+        # The new session, which has a lock of its own.
+        until(lambda: going_on.done() or len(sessions(postgres_place)) == 2)
+        assert old in sessions(postgres_place)
+        proxy.let_the_server_know()
+        with going_on.result() as after:
+            assert after.append(orders(3)) == (2 if is_closed else 3)
 
 
 @THROUGH

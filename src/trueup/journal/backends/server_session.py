@@ -26,6 +26,7 @@ import psycopg
 from trueup.errors import JournalError
 from trueup.forks import HOLDERS, cut_handle, never_finalise
 from trueup.journal.database.database import Claim, ConnectionLost, Database
+from trueup.processes import take_when_left
 
 WRITING: Final = 4
 READING: Final = 2
@@ -45,7 +46,10 @@ WITH_LOCK: Final[LiteralString] = (
 )
 _TAKE: Final = "SELECT pg_try_advisory_lock(%s)"
 # Also sessions that wait for the lock: they would have it before us.
-_END_FORMER: Final = f"SELECT pg_terminate_backend(pid) {WITH_LOCK}"
+_END_FORMER: Final = f"SELECT pid, pg_terminate_backend(pid) {WITH_LOCK}"
+_IS_LEFT: Final = (
+    "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND pid = ANY(%s::int[]))"
+)
 _WAIT: Final = "SELECT pg_advisory_lock(%s)"
 _TAKE_ALL: Final = "SELECT key FROM unnest(%s::bigint[]) AS key WHERE pg_try_advisory_lock(key)"
 
@@ -99,6 +103,8 @@ class ServerSession:
         self._users: weakref.WeakSet[Database] = weakref.WeakSet()
         # Known to this process alone: who has this lock is a session of ours.
         self._key = secrets.randbits(63)
+        # The server's processes of the latest connection and of those that broke while it was made.
+        self._former: set[int] = set()
         HOLDERS.add(self)
 
     @property
@@ -185,12 +191,26 @@ class ServerSession:
             raise unreachable(self._name, error) from error
         self.connection = connection
         self.number += 1
+        self._former = {connection.info.backend_pid}
 
     def _end_former(self, connection: psycopg.Connection[Any]) -> None:
         """End our former session, if the server still has it; until then it has all our locks."""
+        this = connection.info.backend_pid
+        former = self._former - {this}
+        self._former.add(this)
         if connection.execute(_TAKE, (self._key,)).fetchone() == (False,):
-            connection.execute(_END_FORMER, (self._key,))
+            ended = connection.execute(_END_FORMER, (self._key,)).fetchall()
+            former.update(pid for pid, _ in ended)
             connection.execute(_WAIT, (self._key,))
+
+        def are_gone() -> bool | None:
+            is_left = connection.execute(_IS_LEFT, (list(former),)).fetchone() == (True,)
+            return None if is_left else True
+
+        # A session that ends releases its locks one after the other, and may be interrupted between
+        # the lock above and those of the streams.
+        if former:
+            take_when_left(are_gone, lambda: True, looks=LOCK_MS // 20)
 
     def _take_again(self, connection: psycopg.Connection[Any]) -> None:
         """Take the locks of all streams; a lock that another process has now is left to `renew`."""
