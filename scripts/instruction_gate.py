@@ -5,6 +5,9 @@ a deterministic piece of work says it in one run. Valgrind's callgrind counts th
 `benchmarks/_paths.py`, of both trees, in the same environment: fixed hash seed, no randomised
 addresses. A path that needs over 3 % more than at the merge base makes the gate red.
 
+A change that is worth its cost says so in `benchmarks/accepted_costs.toml`. An entry holds until
+the merge base has the same entry, so that it allows this one change and no later one.
+
 Where nothing can be compared, the gate says why and passes: without a merge base other than the
 commit itself, without valgrind, and for a path that the older tree cannot run.
 """
@@ -19,6 +22,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
@@ -34,8 +38,22 @@ LONGEST_SEC = 1_800
 # Where the main line may be, in this order.
 MAIN_LINES = ("origin/HEAD", "origin/main", "main")
 
+ACCEPTED = "benchmarks/accepted_costs.toml"
+
 Counts = Mapping[str, int]
 """Instructions by path."""
+
+
+class Accepted(NamedTuple):
+    """A cost that a change may have."""
+
+    most: float
+    """The largest accepted part more, such as 0.10."""
+    why: str
+
+
+Costs = Mapping[str, Accepted]
+"""Accepted costs by path."""
 
 
 class Failed(Exception):
@@ -49,7 +67,7 @@ class Trees(NamedTuple):
     ours: Path
 
 
-def compare(base: Counts, ours: Counts, allowed: float = ALLOWED) -> tuple[list[str], bool]:
+def compare(base: Counts, ours: Counts, accepted: Costs) -> tuple[list[str], bool]:
     """Return a line for each path, and whether any path needs too many instructions more."""
     lines, is_red = [], False
     for name, count in ours.items():
@@ -57,10 +75,13 @@ def compare(base: Counts, ours: Counts, allowed: float = ALLOWED) -> tuple[list[
             lines.append(f"  new  {name}: {count:,} instructions; the base cannot run it")
             continue
         change = count / base[name] - 1
-        too_many = change > allowed
+        cost = accepted.get(name)
+        too_many = change > max(ALLOWED, 0 if cost is None else cost.most)
         is_red = is_red or too_many
         word = "RED " if too_many else "ok  "
-        lines.append(f"  {word} {name}: {change:+.2%} ({base[name]:,} to {count:,} instructions)")
+        why = f"; accepted up to {cost.most:.0%}: {cost.why}" if cost and change > ALLOWED else ""
+        figures = f"{base[name]:,} to {count:,} instructions"
+        lines.append(f"  {word} {name}: {change:+.2%} ({figures}){why}")
     for name in base.keys() - ours.keys():
         is_red = True
         lines.append(f"  RED  {name}: this tree cannot run it, and the base can")
@@ -82,6 +103,29 @@ def merge_base(root: Path, wanted: str = "") -> str:
         if base and base != head:
             return base
     return ""
+
+
+def accepted_costs(root: Path, base: str) -> Costs:
+    """Return the costs that a tree accepts and its base does not know yet.
+
+    Raises:
+        SystemExit: the file cannot be read; the message says what is wrong.
+    """
+    file = root / ACCEPTED
+    ours = _costs(file.read_text(encoding="utf-8")) if file.exists() else {}
+    known = _costs(_git(root, "show", f"{base}:{ACCEPTED}"))
+    return {name: cost for name, cost in ours.items() if cost != known.get(name)}
+
+
+def _costs(text: str) -> Costs:
+    try:
+        return {
+            name: Accepted(float(entry["most"]), str(entry["why"]))
+            for name, entry in tomllib.loads(text).items()
+        }
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
+        valid = "each path is a table with most, such as 0.10, and why"
+        raise SystemExit(f"{ACCEPTED} cannot be read ({error}): {valid}.") from None
 
 
 def _git(root: Path, *words: str) -> str:
@@ -224,7 +268,7 @@ def gate(
         except (Failed, OSError, subprocess.SubprocessError) as error:
             print(f"gate: passed without a comparison: {error}")
             return 0
-    lines, is_red = compare(before, after)
+    lines, is_red = compare(before, after, accepted_costs(root, base))
     print(f"gate: instructions against {base[:12]}, at most {ALLOWED:.0%} more")
     print("\n".join(lines))
     return int(is_red)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.instruction_gate import ROOT, Failed, Trees, compare, gate
+from scripts.instruction_gate import ACCEPTED, ROOT, Failed, Trees, accepted_costs, compare, gate
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="counts on Linux only")
 
@@ -33,6 +33,11 @@ class Checkout:
         (self.folder / "src" / "cost").write_text(f"{cost}\n", encoding="ascii")
         self.git("add", ".")
         self.git("commit", "--quiet", "--message", f"Cost {cost}")
+
+    def accept(self, text: str) -> None:
+        file = self.folder / ACCEPTED
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text, encoding="utf-8")
 
     def branch(self, cost: int) -> None:
         self.git("checkout", "--quiet", "-b", "faster-or-slower")
@@ -64,6 +69,37 @@ def test_a_tree_that_is_more_than_three_percent_slower_is_red(
     said = capsys.readouterr().out
     assert f"{'RED' if status else 'ok '}  sync: {cost / 1_000 - 1:+.2%}" in said
     assert "ok   fold: +0.00%" in said
+
+
+def test_an_accepted_cost_allows_one_change_and_no_later_one(
+    checkout: Checkout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkout.accept('[sync]\nmost = 0.10\nwhy = "limits are checked"\n')
+    checkout.branch(1_090)
+    assert gate(checkout.folder, "", count) == 0
+    assert "accepted up to 10%: limits are checked" in capsys.readouterr().out
+    checkout.commit(1_110)
+    assert gate(checkout.folder, "", count) == 1
+    # The next change has this one as its base: the entry is used up.
+    checkout.git("branch", "--force", "main")
+    checkout.commit(1_190)
+    assert gate(checkout.folder, "", count) == 1
+
+
+def test_the_accepted_costs_of_this_tree_name_paths_that_are_counted() -> None:
+    command = [sys.executable, "-m", "benchmarks._paths"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert accepted_costs(ROOT, "none").keys() <= set(done.stdout.splitlines()[1:])
+
+
+@pytest.mark.parametrize(
+    "text", ["[sync", "[sync]\nmost = 0.1\n", 'sync = "much"\n', '[sync]\nmost = "x"\nwhy = "y"\n']
+)
+def test_accepted_costs_that_cannot_be_read_are_named(checkout: Checkout, text: str) -> None:
+    checkout.accept(text)
+    checkout.branch(1_090)
+    with pytest.raises(SystemExit, match="each path is a table with most"):
+        gate(checkout.folder, "", count)
 
 
 def test_the_base_is_where_the_branch_left_main(checkout: Checkout) -> None:
@@ -135,10 +171,10 @@ def test_an_unknown_base_is_named(checkout: Checkout) -> None:
 
 
 def test_a_path_that_only_one_tree_can_run() -> None:
-    lines, is_red = compare({"sync": 10}, {"sync": 10, "order": 5})
+    lines, is_red = compare({"sync": 10}, {"sync": 10, "order": 5}, {})
     assert not is_red
     assert "  new  order: 5 instructions; the base cannot run it" in lines
-    lines, is_red = compare({"sync": 10, "order": 5}, {"sync": 10})
+    lines, is_red = compare({"sync": 10, "order": 5}, {"sync": 10}, {})
     assert is_red
     assert "  RED  order: this tree cannot run it, and the base can" in lines
 
