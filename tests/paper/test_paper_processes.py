@@ -336,6 +336,30 @@ def test_a_second_terminal_in_one_folder_is_refused(shell: Shell) -> None:
     )
 
 
+def test_bots_that_start_at_one_moment_share_one_terminal(shell: Shell) -> None:
+    paper = ("paper", "--plain", "--no-journal", "--strategy", "once:Hold")
+    bots = [shell.start(f"{number}.log", *paper) for number in range(3)]
+    for bot in bots:
+        bot.wait_for("[STARTUP] No recovery needed")
+        assert f"process {shell.terminal_pid()} at" in bot.text()
+    said = (shell.folder / ".trueup" / "terminal.log").read_text("utf-8")
+    assert said.count("[TERMINAL] Simulated terminal") == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows stops no process")
+def test_beside_a_terminal_that_hangs_no_second_one_starts(shell: Shell) -> None:
+    terminal = shell.start("terminal.log", "terminal")
+    terminal.wait_for("[TERMINAL] Simulated terminal")
+    os.kill(terminal.child.pid, signal.SIGSTOP)
+    try:
+        done = shell.run("terminal")
+    finally:
+        os.kill(terminal.child.pid, signal.SIGCONT)
+    assert done.returncode == 2
+    assert f"The terminal of this folder, process {terminal.child.pid}, does" in done.stderr
+    assert shell.terminal_pid() == terminal.child.pid
+
+
 def test_the_guide_s_module_runs_the_same_command(shell: Shell) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "src.main_paper_trading", "--duration", "0.2"],

@@ -10,10 +10,11 @@ from typing import Any
 
 import trueup
 from trueup.errors import TrueupError
+from trueup.filelock import is_locked
 from trueup.private import make_private_folder
 from trueup.runtime.time.clock import SystemClock
 from trueup.sim.process.process import TerminalOptions
-from trueup.sim.process.whereabouts import Whereabouts, find_terminal, state_folder
+from trueup.sim.process.whereabouts import LOCK_FILE, Whereabouts, find_terminal, state_folder
 
 LOG_FILE = "terminal.log"
 # Long, for a busy machine; the wait ends as soon as the terminal answers.
@@ -47,7 +48,8 @@ def start_terminal(options: TerminalOptions) -> Whereabouts:
         running = find_terminal()
         if running is not None:
             return running
-        if child.poll() is not None:
+        # Another program may start a terminal here at the same moment: then ours was refused.
+        if child.poll() is not None and not is_locked(folder / LOCK_FILE):
             break
         clock.sleep(_LOOK_AGAIN_SEC)
     said = log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()

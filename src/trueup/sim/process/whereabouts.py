@@ -10,6 +10,7 @@ import msgspec
 from trueup.runtime.control.state_files import StateFile, answers, ask_process, state_folder
 
 __all__ = [
+    "LOCK_FILE",
     "Whereabouts",
     "ask",
     "find_terminal",
@@ -43,6 +44,8 @@ class Whereabouts(msgspec.Struct, frozen=True):
         return int(self.gateway.rpartition(":")[2])
 
 
+LOCK_FILE = "terminal.lock"
+"""The file that a terminal of the state folder has locked, from before its start until its end."""
 _FILE = StateFile("terminal.json", Whereabouts)
 write_state: Callable[[Whereabouts], None] = _FILE.write
 read_state: Callable[[], Whereabouts | None] = _FILE.read
