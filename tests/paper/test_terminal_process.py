@@ -17,6 +17,7 @@ from tests.paper.deadline import wait_for
 from trueup.cli.paper.paper import default_stream
 from trueup.cli.paper.run import Place
 from trueup.errors import NotSent, SettingsError
+from trueup.filelock import is_locked
 from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.protocol.ticks import Tick
@@ -59,7 +60,9 @@ def test_it_is_found_by_its_state_file_and_takes_it_back(home: Path) -> None:
         assert process.whereabouts.pid == os.getpid()
         assert "tcp://127.0.0.1:" in process.whereabouts.gateway
     assert find_terminal() is None
-    assert list(home.iterdir()) == []
+    # The lock file stays: if it were deleted, two terminals could each lock a file of that name.
+    assert [path.name for path in home.iterdir()] == ["terminal.lock"]
+    assert not is_locked(home / "terminal.lock")
 
 
 def test_a_state_file_that_nobody_answers_for_is_no_terminal() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -14,18 +13,11 @@ from trueup.cli.shared.log_options import LogJsonOption, set_up_log
 from trueup.cli.shared.say import say
 from trueup.cli.terminal.running_terminal import running_terminal
 from trueup.errors import TrueupError
-from trueup.filelock import LockHeld, ProcessLock
 from trueup.gateway.reading.watcher import WATCH_MS
 from trueup.runtime.time.clock import SystemClock
 from trueup.sim.process.fault_desk import TerminalFault
 from trueup.sim.process.process import DEFAULT_SPEED, TerminalOptions, TerminalProcess
-from trueup.sim.process.whereabouts import (
-    LOCK_FILE,
-    ask,
-    find_terminal,
-    read_state,
-    state_folder,
-)
+from trueup.sim.process.whereabouts import ask, find_terminal, read_state, runs_already
 
 _STOP_SEC = 10.0
 _LOOK_AGAIN_SEC = 0.05
@@ -104,7 +96,10 @@ def terminal(
     if fault is not None:
         say(ask(running_terminal(), {"command": "fault", "fault": fault.value})["text"])
         return
-    lock = _only_terminal()
+    # A second terminal would replace the first in the state file, and its bots would lose it.
+    running = find_terminal()
+    if running is not None:
+        raise runs_already(running)
     set_up_log(console=log is None, file=log, as_json=log_json)
     # Port 0 lets the system choose a free port: bots read the port from the state file.
     options = TerminalOptions(
@@ -118,40 +113,9 @@ def terminal(
         idle_exit_min=idle_exit,
         watch_ms=watch_ms,
     )
-    with contextlib.ExitStack() as undo:
-        undo.callback(lock.release)
-        process = TerminalProcess(options)
-        stop_on_signals(process.stop)
-        process.run()
-
-
-def _only_terminal() -> ProcessLock:
-    """Take the lock that one terminal of a folder has, from before its start until its end.
-
-    A second terminal would replace the first in the state file, and its bots would lose it.
-
-    Raises:
-        TrueupError: a terminal runs in this folder.
-    """
-    try:
-        lock = ProcessLock(state_folder() / LOCK_FILE)
-    except LockHeld as held:
-        running, holder = find_terminal(), held.holder
-        if running is None:
-            raise TrueupError(
-                f"The terminal of this folder, {holder}, does not answer: it starts just now, or "
-                "it hangs, and then end that process."
-            ) from None
-    else:
-        # A terminal of an earlier release has no lock.
-        running = find_terminal()
-        if running is None:
-            return lock
-        lock.release()
-    raise TrueupError(
-        f"A terminal runs in this folder already, process {running.pid} at {running.gateway}: "
-        "stop it with `trueup terminal --stop`."
-    )
+    process = TerminalProcess(options)
+    stop_on_signals(process.stop)
+    process.run()
 
 
 def _stop() -> None:

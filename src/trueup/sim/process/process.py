@@ -18,7 +18,8 @@ from typing import Any
 
 import msgspec
 
-from trueup.errors import SettingsError
+from trueup.errors import SettingsError, TrueupError
+from trueup.filelock import ProcessLock
 from trueup.gateway.desk.desk import Desk
 from trueup.gateway.reading.watcher import WATCH_MS
 from trueup.gateway.server.sockets import Server, anybody
@@ -35,7 +36,12 @@ from trueup.sim.process.fault_desk import OTHER_LOGIN, FaultDesk
 from trueup.sim.process.module_port import ModulePort
 from trueup.sim.process.person_desk import PersonDesk
 from trueup.sim.process.playback import Playback
-from trueup.sim.process.whereabouts import Whereabouts, remove_state, write_state
+from trueup.sim.process.whereabouts import (
+    Whereabouts,
+    lock_folder,
+    remove_state,
+    write_state,
+)
 from trueup.sim.terminal.terminal import SimulatedTerminal
 
 log: Logger = logger("trueup.terminal")
@@ -116,6 +122,7 @@ class TerminalProcess:
         self._people = Server(f"{LOOPBACK}:0", anybody(self._alone(people.handle)))
         self._module_port = ModulePort(self.module, self._lock, self._note_busy)
         self.is_stopped: bool = False
+        self._folder: ProcessLock | None = None
         self._stop_at_ns: int | None = None
         self._busy_ns = self._clock.waiting_ns()
         self.whereabouts: Whereabouts = Whereabouts(
@@ -132,12 +139,14 @@ class TerminalProcess:
         """Serve until `stop`, or until the idle time has passed without a request.
 
         Raises:
+            TrueupError: another terminal has this folder.
             OSError: the state folder cannot be written.
         """
         # Bots find the terminal by this file; without the file the process is of no use.
         try:
+            self._folder = lock_folder()
             write_state(self.whereabouts)
-        except OSError:
+        except (TrueupError, OSError):
             self._let_go()
             raise
         log.info(
@@ -186,6 +195,8 @@ class TerminalProcess:
         self._module_port.close()
         self._desk.close()
         remove_state(self.whereabouts.pid)
+        if self._folder is not None:
+            self._folder.release()
 
     def _stop_soon(self) -> None:
         """Stop after a delay, so that the answer to the command `stop` is sent first."""

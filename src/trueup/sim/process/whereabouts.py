@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from trueup.errors import TrueupError
+from trueup.filelock import LockHeld, ProcessLock
 from trueup.runtime.control.state_files import StateFile, answers, ask_process, state_folder
 
 __all__ = [
@@ -14,8 +16,10 @@ __all__ = [
     "Whereabouts",
     "ask",
     "find_terminal",
+    "lock_folder",
     "read_state",
     "remove_state",
+    "runs_already",
     "state_folder",
     "write_state",
 ]
@@ -58,6 +62,35 @@ def find_terminal() -> Whereabouts | None:
     if state is None or not answers(state.person, state.pid, ASK_TIMEOUT_MS):
         return None
     return state
+
+
+def lock_folder() -> ProcessLock:
+    """Take the lock that only one terminal of this folder can have, until it is released.
+
+    A second terminal would replace the first in the state file, and its bots would lose it.
+
+    Raises:
+        TrueupError: another terminal has the folder.
+        OSError: the state folder cannot be written.
+    """
+    try:
+        return ProcessLock(state_folder() / LOCK_FILE)
+    except LockHeld as held:
+        running = find_terminal()
+        if running is not None:
+            raise runs_already(running) from None
+        raise TrueupError(
+            f"The terminal of this folder, {held.holder}, does not answer: it starts just now, or "
+            "it hangs, and then end that process."
+        ) from None
+
+
+def runs_already(running: Whereabouts) -> TrueupError:
+    """Return the error for a terminal that runs in this folder already."""
+    return TrueupError(
+        f"A terminal runs in this folder already, process {running.pid} at {running.gateway}: "
+        "stop it with `trueup terminal --stop`."
+    )
 
 
 def ask(
