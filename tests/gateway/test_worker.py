@@ -18,12 +18,12 @@ import msgspec
 import pytest
 
 from tests.support import worker_terminals
+from tests.support.exchanges import exchanges
 from tests.support.processes import KILL, is_running
 from tests.support.servers import until
 from tests.support.worker_terminals import EXIT_CODE
 from trueup.core.retcodes import Effect, classify_last_error
 from trueup.errors import RemoteProtocolError
-from trueup.gateway.desk.desk import Desk
 from trueup.gateway.reading.snapshots import Snapshots
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.gateway.terminal.call_wire import (
@@ -400,19 +400,6 @@ def test_closing_waits_no_longer_than_the_deadline_for_a_call_that_hangs(hasty: 
 # -- calls that are made together --------------------------------------------------------------
 
 
-def exchanges(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Note every exchange with a worker, as its length in bytes."""
-    seen: list[int] = []
-    exchange = Worker.exchange
-
-    def noted(self: Worker, call: bytes, deadline_ms: int) -> bytes:
-        seen.append(len(call))
-        return exchange(self, call, deadline_ms)
-
-    monkeypatch.setattr(Worker, "exchange", noted)
-    return seen
-
-
 def test_a_reading_of_the_terminal_is_one_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
     with WorkerTerminal(factory("simulated")) as terminal:
         assert terminal.initialize()
@@ -431,17 +418,6 @@ def test_a_reading_is_one_exchange_also_where_calls_are_recorded(
         recorded = CallTracker(terminal, lambda: 1).terminal
         assert Snapshots(recorded, "boot", lambda: 1_700_000_000_000_000_000).read().is_whole
         assert len(seen) == 1
-
-
-def test_an_order_is_three_exchanges(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The account, then the symbol with its price, then the order."""
-    with WorkerTerminal(factory("quoted")) as terminal:
-        assert terminal.initialize()
-        desk = Desk(terminal, "boot", lambda: 1_700_000_000_000_000_000)
-        seen = exchanges(monkeypatch)
-        order = {"action": "BUY", "order_id": "1", "symbol": "EURUSD", "volume": 0.01}
-        assert b'"FILLED"' in desk.handle(json.dumps(order).encode())
-        assert len(seen) == 3
 
 
 def test_no_calls_are_no_exchange(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,38 @@ def quoted() -> Terminal:
     return terminal
 
 
+def without_names() -> Terminal:
+    """A terminal that takes no symbol."""
+
+    def raising(_: str) -> Any:
+        raise ValueError("no such name")
+
+    terminal: Any = quoted()
+    terminal.symbol_info = raising
+    made: Terminal = terminal
+    return made
+
+
+def without_an_account() -> Terminal:
+    """A terminal with symbols and prices, and without a connection when the account is read."""
+    terminal: Any = quoted()
+    lost = (-10004, "No IPC connection")
+    errors = terminal.last_error
+    state: dict[str, bool] = {"lost": False}
+
+    def account() -> Any:
+        state["lost"] = True
+        return None
+
+    def last_error() -> Any:
+        is_lost, state["lost"] = state["lost"], False
+        return lost if is_lost else errors()
+
+    terminal.account_info, terminal.last_error = account, last_error
+    made: Terminal = terminal
+    return made
+
+
 def refusing() -> Terminal:
     """No terminal at all."""
     raise TrueupError("The terminal is not installed here.")

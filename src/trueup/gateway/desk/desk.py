@@ -56,6 +56,7 @@ from trueup.protocol.request_status import RequestStatusReply
 from trueup.protocol.requests import (
     ORDER_ID_LONGEST,
     ORDERS,
+    TRADES,
     ErrorReply,
     NotBegun,
     OrderReply,
@@ -250,9 +251,10 @@ class Desk:
         """Return the reply to a message that is not valid and is refused as well."""
         return self._refusal(raw, why)
 
-    def look(self) -> AccountLook:
+    def look(self, request: Request | None = None) -> AccountLook:
         """Return a reader of the terminal's account, for one request."""
-        return AccountLook(self._terminal)
+        symbol = request.symbol if request is not None and request.action in TRADES else ""
+        return AccountLook(self._terminal, self._age_ns, symbol)
 
     def answer(
         self, request: Request, look: AccountLook | None = None, access: Access = FULL_ACCESS
@@ -270,8 +272,8 @@ class Desk:
         try:
             if request.action in ORDERS:
                 with about_order(request.order_id):
-                    account = (look or self.look()).account()
-                    carried_out = self._orders.carry_out(request, account, access.may_see)
+                    look = look or self.look(request)
+                    carried_out = self._orders.carry_out(request, look, access.may_see)
                 if isinstance(request, DialectRequest):
                     return self._spell(carried_out, request)
                 return encode_reply(carried_out, request.uuid)

@@ -16,16 +16,15 @@ from trueup.gateway.reading.symbol_check import SymbolCheck
 from trueup.gateway.record.at_most_once import RequestRecord
 from trueup.gateway.record.investigate import Sending
 from trueup.gateway.terminal import mt5_constants as mt5
-from trueup.gateway.terminal.call_wire import RAISED, Call
+from trueup.gateway.terminal.account_look import AccountLook
+from trueup.gateway.terminal.call_wire import RAISED
 from trueup.gateway.terminal.terminal import (
-    AccountInfo,
     OrderSendResult,
     SymbolInfo,
     Terminal,
     Tick,
     TradeDeal,
 )
-from trueup.gateway.terminal.together import make_calls
 from trueup.logs import Logger, logger
 from trueup.protocol.requests import CHANGES, ModuleResult, OrderReply, Request, Status
 
@@ -77,27 +76,27 @@ class Orders:
         return tick if tick is not None and tick.bid else None
 
     def carry_out(
-        self, request: Request, account: AccountInfo | str, may_see: Callable[[int], bool]
+        self, request: Request, look: AccountLook, may_see: Callable[[int], bool]
     ) -> OrderReply:
         """Carry out an order at most once; return its outcome as far as it is known.
 
         Args:
             request: the order.
-            account: the account that the terminal is logged in to, or why that cannot be read.
+            look: reads the account that the terminal is logged in to.
             may_see: whether the sender may see orders of an account (login).
         """
         _log("gateway.order", request, "came")
         reply = self._record.once(
             request,
-            account,
-            lambda: self._sending(request),
+            look.account(),
+            lambda: self._sending(request, look),
             lambda message: self._send(request, message),
             may_see,
         )
         _log("gateway.outcome", request, reply.status, reply)
         return reply
 
-    def _sending(self, request: Request) -> Sending | OrderReply:
+    def _sending(self, request: Request, look: AccountLook) -> Sending | OrderReply:
         """Return the arguments for `order_send`, or the refusal if they cannot be determined."""
         if request.action == "MODIFY_ORDER":
             return self._modification(request)
@@ -114,16 +113,12 @@ class Orders:
             except CannotClose as error:
                 return OrderReply(request.order_id, "REJECTED", error=str(error))
         # Without symbol data the filling mode, and without a quotation the price, would be a guess.
-        # A worker is asked for both in one exchange, because each one delays the order.
-        named = (request.symbol,)
-        calls = make_calls(
-            self._terminal, [Call("symbol_info", named), Call("symbol_info_tick", named)]
-        )
-        spec, failure = next(calls)
+        made = look.symbol_and_price(request.symbol)
+        spec, failure = next(made)
         if spec is None:
             why = self._symbols.why_not(request.symbol, failure)
             return OrderReply(request.order_id, "REJECTED", error=f"not sent: {why}")
-        tick, _ = next(calls)
+        tick, _ = next(made)
         tick = tick if tick is not None and tick.bid else self.quote(request.symbol)
         if tick is None:
             why = self.no_quotes(request.symbol)

@@ -228,7 +228,7 @@ class Front:
 
     def _answer(self, task: Task) -> bytes:
         # The client's rights and the terminal's account may have changed while the task waited.
-        look = self._desk.look()
+        look = self._desk.look(task.request)
         refusal = self._gate.last_refusal(task.client, task.request, look.login)
         if refusal is not None:
             return self._refuse(task.client, task.request, refusal, besides=1)
