@@ -13,7 +13,8 @@ from trueup.errors import TrueupError
 from trueup.runtime.time.clock import SystemClock
 
 END_SEC = 30.0
-SAY_SEC = 60.0
+# A gateway on a busy machine needs half a minute for its worker alone.
+SAY_SEC = 120.0
 LOOK_AGAIN_SEC = 0.02
 LEASHED = "trueup.lab.processes.leashed"
 OWN_SETTINGS = ("GTW_", "TRUEUP_", "SYNC_")
