@@ -14,6 +14,7 @@ from trueup.core.claims import (
     account_of,
     claimable,
     has_order,
+    has_scope,
     scope_of,
     shared_by_streams,
     stream_of,
@@ -210,8 +211,10 @@ def test_stream_is_named_after_its_scope(
     st.sets(st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter("*".__ne__)),
 )
 def test_scope_comes_back_from_the_name(magics: set[int], symbols: set[str]) -> None:
-    found = scope_of(stream_of(ACCOUNT, magics, symbols))
+    name = stream_of(ACCOUNT, magics, symbols)
+    found = scope_of(name)
     assert found is not None
+    assert has_scope(name)
     assert (found.account, set(found.magics)) == (ACCOUNT, magics)
     assert set(found.symbols) == (symbols or {EVERY_SYMBOL})
 
@@ -222,6 +225,7 @@ def test_scope_comes_back_from_the_name(magics: set[int], symbols: set[str]) -> 
 )
 def test_other_names_have_no_scope(name: str) -> None:
     assert scope_of(name) is None
+    assert not has_scope(name)
     assert shared_by_streams(name, "12@A") == ""
 
 

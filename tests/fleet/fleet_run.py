@@ -1,8 +1,9 @@
 """Kill, freeze, cut off, drain, end and move the nodes of a fleet at random; the ledgers judge.
 
-`make fleet ARGS="--accounts 300 --events 200 --seed 7"`. The accounts trade all the time. After the
-last event all nodes end in order, and each terminal's own ledger is compared with the account's
-journal: nothing lost, nothing doubled, nothing executed under an older token.
+`make fleet ARGS="--accounts 300 --events 200 --seed 7"`. The accounts trade all the time, their
+journals are in a PostgreSQL pair that fails over, and events overlap. After the last event all
+nodes end in order, and each terminal's own ledger is compared with the account's journal: nothing
+lost, nothing doubled, nothing executed under an older token.
 """
 
 from __future__ import annotations
@@ -10,201 +11,200 @@ from __future__ import annotations
 import argparse
 import random
 import shutil
-import signal
-import statistics
 import sys
 import tempfile
+import threading
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Final
 
+from tests.fleet.fleet_events import FleetEvents, Pauses, Steps, Wait
 from tests.fleet.fleet_world import DEADLINE_SEC, FleetWorld
-from tests.journal.postgres_server import PostgresServer, binaries
-from tests.support.servers import until
-from trueup.doors.fleet.fleet import Fleet
+from tests.fleet.postgres_pair import PostgresPair
+from tests.fleet.takeovers import Look, Looker
+from tests.journal.postgres_server import binaries
 
-# How often each kind comes beside the others.
-WEIGHTS = {
-    "kill": 4,
-    "freeze": 2,
-    "cut off": 2,
-    "end": 4,
-    "drain": 4,
-    "move": 3,
-    "outage": 1,
+# How many of 200 events are of each kind; the wakes of frozen nodes are events as well.
+OF_200: Final = {
+    "kill": 36,
+    "freeze": 20,
+    "wake": 20,
+    "cut_off": 20,
+    "cut_from_gateways": 11,
+    "cut_and_drain": 11,
+    "end": 26,
+    "drain": 20,
+    "move": 24,
+    "failover": 9,
+    "outage": 3,
 }
-WEIGHT = tuple(WEIGHTS.values())
-OUTAGE_SEC = 2.0
-RANDOM_SHARE = 0.2
+OF_DATABASE: Final = frozenset({"failover", "outage"})
+# While these last, takeovers are slower: only frozen nodes are beside them.
+ALONE: Final = OF_DATABASE | {"cut_from_gateways", "cut_and_drain"}
+# So many other takeovers are under way at the same time at most.
+OPEN_MOST: Final = 2
+RANDOM_SHARE: Final = 0.2
+LOOK_SEC: Final = 0.1
+PAUSES: Final = Pauses()
+
+
+class FleetFailed(Exception):
+    """The fleet did not do what was waited for."""
+
+
+class Episode:
+    """An event under way."""
+
+    def __init__(self, kind: str, node: str, steps: Steps) -> None:
+        self.kind, self.node, self._steps = kind, node, steps
+        self.began = time.monotonic()
+        self.wait: Wait | None = next(steps, None)
+        self._since = self.began
+
+    def go_on(self, look: Look) -> None:
+        """Take the next step, if what is waited for is there."""
+        while self.wait is not None and self.wait.is_over(look):
+            self.wait, self._since = next(self._steps, None), time.monotonic()
+        self.check()
+
+    def check(self) -> None:
+        """Fail after the deadline of a wait."""
+        if self.wait is not None and time.monotonic() > self._since + DEADLINE_SEC:
+            where = f"{self.kind} {self.node}".rstrip()
+            raise FleetFailed(f"{where}: {self.wait.what} not within {DEADLINE_SEC:.0f} s")
 
 
 class FleetRun:
-    """A run; the figures are in `took`: seconds by the kind of the event."""
+    """A run; the times are in `events`."""
 
-    def __init__(self, world: FleetWorld, seed: int, freeze_sec: float) -> None:
+    def __init__(self, world: FleetWorld, seed: int, pauses: Pauses) -> None:
         self._world, self._chance = world, random.Random(seed)
-        self._freeze_sec = freeze_sec
-        self.took: dict[str, list[float]] = defaultdict(list)
-        """From an event until every account was read and believed by a node that has it."""
-        self.claimed: dict[str, list[float]] = defaultdict(list)
-        """From an event until every shard had a living node."""
-        self.says: Callable[[str], object] | None = None
+        self._looker = Looker(world)
+        self.events = FleetEvents(world, self._looker, self._chance, pauses)
+        self.says: Callable[[str], object] = lambda _: None
         """Told of each event."""
         self.happened = 0
-        """How many events there were."""
-        # The nodes that stand still, and when they wake.
-        self._frozen: dict[str, float] = {}
+        """How many events there were, with wakes."""
+        self._episodes: list[Episode] = []
+        self._began = time.monotonic()
 
-    def live_through(self, events: int, most_sec: float | None = None) -> None:
-        """Let so many events happen, one after the other; begin none after so many seconds."""
-        end_sec = None if most_sec is None else time.monotonic() + most_sec
-        self.happened = events
-        names = list(self._world.nodes)
-        self._recovered(names)
-        kinds = list(WEIGHTS)
-        for number in range(events):
-            self._wake()
-            kind = kinds[number] if number < len(kinds) else self._chance.choices(kinds, WEIGHT)[0]
-            able = [name for name in names if name not in self._frozen]
-            if kind == "freeze" and len(able) < 2:
-                kind = "kill"
-            chosen = self._choose(kind, able)
-            others = [name for name in able if name != chosen]
-            began = time.monotonic()
-            getattr(self, f"_{kind.replace(' ', '_')}")(chosen, others)
-            if self.says is not None:
-                took = time.monotonic() - began
-                self.says(f"{number + 1} of {events}: {kind} {chosen}, {took:.0f} s")
-            if end_sec is not None and time.monotonic() > end_sec:
-                self.happened = number + 1
-                break
-        while self._frozen:
-            self._wake(wait=True)
-        self._recovered(names)
+    def live_through(self, events: int, most_sec: float = 1e9) -> None:
+        """Let so many events happen; begin none after so many seconds.
 
-    def _choose(self, kind: str, able: list[str]) -> str:
-        """Return the node that an event happens to: most often the one with the most accounts."""
-        if kind == "move" or self._chance.random() < RANDOM_SHARE:
-            return self._chance.choice(able)
-        counts = Counter(self._world.where().values())
-        return max(able, key=lambda name: counts[name])
+        Raises:
+            FleetFailed: the fleet did not do what was waited for.
+        """
+        deck, pause = self._deck(events), threading.Event()
+        self._wait_for("all accounts to be read", lambda look: not self._unread(look))
+        self._began = time.monotonic()
+        while deck or self._episodes:
+            look = self._looker.look()
+            self._check_processes()
+            if look is not None:
+                self.events.see(look)
+            self._go_on(look)
+            if time.monotonic() > self._began + most_sec:
+                deck.clear()
+            if look is not None and deck:
+                self._begin_one(deck, look)
+            pause.wait(LOOK_SEC)
+        self._wait_for("all accounts to be read at last", lambda look: not self._unread(look))
+        self._looker.close()
 
-    def _wake(self, *, wait: bool = False) -> None:
-        for name, until_sec in list(self._frozen.items()):
-            if wait:
-                time.sleep(max(0.0, until_sec - time.monotonic()))
-            if time.monotonic() >= until_sec:
-                self._world.nodes[name].signal(signal.SIGCONT)
-                del self._frozen[name]
-                self._alive(name)
+    def _deck(self, events: int) -> list[str]:
+        """Return the kinds of all events, in the order in which they are tried."""
+        kinds = {kind: max(1, round(count * events / 200)) for kind, count in OF_200.items()}
+        # What rounding leaves is killed.
+        kinds["kill"] = max(1, kinds["kill"] + events - sum(kinds.values()))
+        del kinds["wake"]
+        deck = [kind for kind, count in kinds.items() for _ in range(count)]
+        self._chance.shuffle(deck)
+        return deck
 
-    # The events: each ends when all accounts are recovered, wherever they are.
+    def _go_on(self, look: Look | None) -> None:
+        for episode in list(self._episodes):
+            if look is None:
+                episode.check()
+                continue
+            episode.go_on(look)
+            if episode.wait is None:
+                self._end(episode)
 
-    def _kill(self, name: str, others: list[str]) -> None:
-        def act() -> None:
-            self._world.nodes[name].kill()
-            if not others:
-                self._world.nodes[name].start()
+    def _end(self, episode: Episode) -> None:
+        self._episodes.remove(episode)
+        self.events.away.discard(episode.node)
+        took = time.monotonic() - episode.began
+        self._say(f"{episode.kind} {episode.node} is over after {took:.0f} s")
+        self.happened += 1 + (episode.kind == "freeze")
 
-        self._timed("kill", act, others or [name])
-        if others:
-            self._world.nodes[name].start()
-        self._alive(name)
-
-    def _freeze(self, name: str, others: list[str]) -> None:
-        self._frozen[name] = time.monotonic() + self._freeze_sec
-        self._timed("freeze", lambda: self._world.nodes[name].signal(signal.SIGSTOP), others)
-
-    def _cut_off(self, name: str, others: list[str]) -> None:
-        if not others:
+    def _begin_one(self, deck: list[str], look: Look) -> None:
+        """Begin the first event of the deck that can happen now."""
+        opened = [one.kind for one in self._episodes if one.wait is not None and one.wait.is_open]
+        if len(opened) >= OPEN_MOST or ALONE.intersection(opened):
             return
-        self._timed("cut off", lambda: self._world.cut_off(name), others)
-        self._world.reconnect(name)
-        self._alive(name)
+        for number, kind in enumerate(deck):
+            if kind in ALONE and opened:
+                continue
+            if kind in OF_DATABASE and not self.events.has_standby:
+                continue
+            node = "" if kind in OF_DATABASE else self._choose(kind, look)
+            if node or kind in OF_DATABASE:
+                self._begin(deck.pop(number), node, look)
+                return
 
-    def _end(self, name: str, others: list[str]) -> None:
-        def act() -> None:
-            assert self._world.nodes[name].end() == 0
-            if not others:
-                self._world.nodes[name].start()
+    def _choose(self, kind: str, look: Look) -> str:
+        """Return the node of an event: most often the one with the most accounts; '' for none."""
+        away = self.events.away
+        free = [name for name, node in look.members.items() if node.is_alive and name not in away]
+        # A node that goes away leaves another that can take its accounts.
+        if len(free) < 2:
+            return ""
+        counts = {name: len(look.at(name)) for name in free}
+        if kind == "move":
+            return min(free, key=lambda name: counts[name])
+        if self._chance.random() < RANDOM_SHARE:
+            return self._chance.choice(free)
+        return max(free, key=lambda name: counts[name])
 
-        self._timed("end", act, others or [name])
-        if others:
-            self._world.nodes[name].start()
-        self._alive(name)
+    def _begin(self, kind: str, node: str, look: Look) -> None:
+        self._say(f"{kind} {node}: {len(look.at(node)) if node else 'all'} accounts")
+        if node:
+            self.events.away.add(node)
+        episode = Episode(kind, node, getattr(self.events, kind)(node))
+        self._episodes.append(episode)
 
-    def _drain(self, name: str, others: list[str]) -> None:
-        if not others:
-            return
+    def _say(self, text: str) -> None:
+        self.says(f"{time.monotonic() - self._began:6.1f} s, {self.happened:3} events: {text}")
 
-        def act() -> None:
-            with Fleet(self._world.url) as fleet:
-                fleet.drain(name, "a test", "")
+    def _check_processes(self) -> None:
+        for name, node in self._world.nodes.items():
+            code = node.process.child.poll()
+            if code is not None and name not in self.events.away:
+                raise FleetFailed(f"{name} ended by itself with {code}: {node.text()[-2000:]}")
 
-        self._timed("drain", act, others)
-        with Fleet(self._world.url) as fleet:
-            fleet.undrain(name)
+    def _unread(self, look: Look) -> Iterable[str]:
+        return [
+            name
+            for name, owner in look.owners.items()
+            if not owner.node or look.readings[name].last < owner.since
+        ]
 
-    def _move(self, name: str, others: list[str]) -> None:
-        account = self._chance.choice(self._world.names)
-
-        def act() -> None:
-            with Fleet(self._world.url) as fleet:
-                fleet.move(account, name, "a test")
-            until(lambda: self._world.where()[account] == name, DEADLINE_SEC, pause_sec=0.05)
-
-        self._timed("move", act, [name, *others])
-        with Fleet(self._world.url) as fleet:
-            fleet.move(account, "", "a test")
-
-    def _outage(self, name: str, others: list[str]) -> None:
-        def act() -> None:
-            assert isinstance(self._world.server, PostgresServer)
-            self._world.server.stop()
-            time.sleep(OUTAGE_SEC)
-            self._world.server.start()
-
-        self._timed("outage", act, [name, *others])
-
-    def _timed(self, kind: str, act: Callable[[], None], nodes: list[str]) -> None:
-        began = time.monotonic()
-        act()
-        self._recovered(nodes, lambda: self.claimed[kind].append(time.monotonic() - began))
-        self.took[kind].append(time.monotonic() - began)
-
-    def _recovered(self, nodes: list[str], on_claimed: Callable[[], None] = lambda: None) -> None:
-        """Wait until all accounts are at these nodes, and have been read there."""
-        until(lambda: set(self._world.where().values()) <= set(nodes), DEADLINE_SEC, pause_sec=0.05)
-        on_claimed()
-        until(lambda: self._world.believed(nodes), DEADLINE_SEC, pause_sec=0.05)
-
-    def _alive(self, name: str) -> None:
-        """Wait until a node is a member again; what it takes back is its own affair."""
-
-        def is_member() -> bool:
-            node = self._world.status()["nodes"].get(name)
-            is_new = node is not None and node["process"] == self._world.nodes[name].pid
-            return is_new and node["state"] == "alive"
-
-        until(is_member, DEADLINE_SEC, pause_sec=0.05)
-
-
-def table(run: FleetRun) -> str:
-    """Return the times of takeover by the kind of the event."""
-    lines = [f"{'event':<10}{'count':>6}  claimed: p50    max  recovered: p50    max  (seconds)"]
-    for kind, took in sorted(run.took.items()):
-        claimed = run.claimed[kind]
-        lines.append(
-            f"{kind:<10}{len(took):>6}{statistics.median(claimed):>14.1f}{max(claimed):>7.1f}"
-            f"{statistics.median(took):>16.1f}{max(took):>7.1f}"
-        )
-    return "\n".join(lines)
+    def _wait_for(self, what: str, is_there: Callable[[Look], bool]) -> None:
+        end, pause = time.monotonic() + DEADLINE_SEC, threading.Event()
+        while True:
+            look = self._looker.look()
+            if look is not None and is_there(look):
+                return
+            if time.monotonic() > end:
+                unread = "no database" if look is None else list(self._unread(look))[:20]
+                raise FleetFailed(f"{what}: not within {DEADLINE_SEC:.0f} s: {unread}")
+            pause.wait(LOOK_SEC)
 
 
 def run_fleet(
     folder: Path,
-    server: PostgresServer,
+    pair: PostgresPair,
     *,
     accounts: int,
     events: int,
@@ -212,25 +212,46 @@ def run_fleet(
     nodes: int = 3,
     lease_sec: float = 4.0,
     interval_sec: float = 5.0,
-    freeze_sec: float = 30.0,
-    most_sec: float | None = None,
-    says: Callable[[str], object] | None = None,
+    timeout_ms: int = 5_000,
+    pauses: Pauses = PAUSES,
+    most_sec: float = 1e9,
+    says: Callable[[str], object] = lambda _: None,
 ) -> tuple[str, list[str]]:
     """Run in a folder; return the table of figures, and everything that is wrong."""
-    options = {"lease_sec": lease_sec, "interval_sec": interval_sec}
-    with FleetWorld(folder, server, accounts, nodes, **options) as world:
-        made = FleetRun(world, seed, freeze_sec)
+    with FleetWorld(
+        folder,
+        pair,
+        accounts,
+        nodes,
+        lease_sec=lease_sec,
+        interval_sec=interval_sec,
+        timeout_ms=timeout_ms,
+        has_lines=True,
+    ) as world:
+        made = FleetRun(world, seed, pauses)
         made.says = says
-        made.live_through(events, most_sec)
-        for node in world.nodes.values():
-            assert node.end() == 0
-        wrong, orders, refused = world.faults(), world.orders(), world.refused()
-        tokens = world.takeovers()
+        wrong: list[str] = []
+        try:
+            made.live_through(events, most_sec)
+            # Each order in doubt is decided by then.
+            world.trade(2)
+            says("the end: each ledger is compared with its journal")
+            codes = [node.end() for node in world.nodes.values()]
+            wrong = [f"a node ended with {code}" for code in codes if code] + world.faults()
+        except (FleetFailed, AssertionError) as error:
+            wrong = [str(error)]
+        wrong += [
+            f"{node.name}: a traceback in its log"
+            for node in world.nodes.values()
+            if "Traceback" in node.text()
+        ]
+        orders, refused, tokens = world.orders(), world.refused(), world.takeovers()
     figures = (
-        f"{accounts} accounts, {nodes} nodes, {made.happened} events: {orders} orders executed, "
-        f"{refused} of former owners refused, {tokens} openings of journals"
+        f"{accounts} accounts, {nodes} nodes, {made.happened} of {events} events: {orders} orders "
+        f"executed, {tokens} openings of journals;\n{made.events.held} orders were on their way "
+        f"when their node was frozen or cut off, and {refused} of former owners were refused"
     )
-    return f"{table(made)}\n{figures}", wrong
+    return f"{made.events.times.table()}\n{figures}", wrong
 
 
 def main() -> int:
@@ -243,29 +264,30 @@ def main() -> int:
     parser.add_argument("--lease", type=float, default=4.0)
     parser.add_argument("--interval", type=float, default=5.0)
     parser.add_argument("--freeze", type=float, default=30.0)
+    parser.add_argument("--outage", type=float, default=30.0, help="seconds without any database")
     parser.add_argument("--minutes", type=float, default=20.0, help="begin no event later")
     options = parser.parse_args()
     programs = binaries()
-    if programs is None:
-        sys.exit("no PostgreSQL: install Debian's `postgresql`")
+    if programs is None or not (programs / "pg_basebackup").exists():
+        sys.exit("no PostgreSQL with pg_basebackup: install Debian's `postgresql`")
     folder, began = Path(tempfile.mkdtemp(prefix="fleet-")), time.monotonic()
-    server = PostgresServer(programs)
+    pair = PostgresPair(programs)
     try:
         figures, wrong = run_fleet(
             folder,
-            server,
+            pair,
             accounts=options.accounts,
             events=options.events,
             seed=options.seed,
             nodes=options.nodes,
             lease_sec=options.lease,
             interval_sec=options.interval,
-            freeze_sec=options.freeze,
+            pauses=Pauses(freeze=options.freeze, outage=options.outage),
             most_sec=60 * options.minutes,
             says=lambda line: sys.stderr.write(f"{line}\n"),
         )
     finally:
-        server.remove()
+        pair.remove()
     lines = [figures, f"seed {options.seed}, {time.monotonic() - began:.0f} s", *wrong[:20]]
     lines.append(f"WRONG: {len(wrong)}; logs: {folder}" if wrong else "0 lost, 0 doubled, 0 older")
     if not wrong:

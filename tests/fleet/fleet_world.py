@@ -12,18 +12,19 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import psycopg
 
-from tests.fleet.postgres_pair import PostgresPair
-from tests.journal.commit_proxy import SOCKET_NAME
+from tests.fleet.postgres_pair import PostgresPair, Way
 from tests.journal.postgres_server import PostgresServer
 from tests.paper.test_paper_processes import Running, Shell
 from tests.support.fleet_gateways import WatchedGateways
 from tests.support.many_gateways import FIRST_LOGIN
+from tests.support.node_lines import NodeLines
 from tests.support.servers import until
 from trueup.core.book.book import Book
 from trueup.core.book.events import OrderCreated
@@ -54,22 +55,20 @@ class Trades:
 
 
 class FleetNode:
-    """A process of `trueup fleet node`, in a folder of its own, as on a machine of its own."""
+    """A process of `trueup fleet node`, in a folder of its own, as on a machine of its own.
 
-    def __init__(self, world: FleetWorld, name: str) -> None:
-        self.name, self._world = name, world
-        folder = world.folder / name
+    It has a way of its own to the database, and to its gateways if the world has lines.
+    """
+
+    def __init__(self, world: FleetWorld, number: int, ports: list[int]) -> None:
+        self.name, self.number, self._world = f"n{number}", number, world
+        folder = world.folder / self.name
         folder.mkdir()
         (folder / "mine.py").write_text(world.strategy, "utf-8")
-        (folder / "accounts.toml").write_text(world.accounts_file, "utf-8")
+        (folder / "accounts.toml").write_text(world.accounts_file(ports), "utf-8")
         self.shell = Shell(folder)
-        self.link = folder / SOCKET_NAME
-        self.url = world.url
-        if isinstance(world.server, PostgresServer):
-            # A way of its own to the database, which can be cut.
-            self.link.symlink_to(world.server.folder / SOCKET_NAME)
-            here = f"?host={folder}&application_name={self.name}"
-            self.url = f"{world.url.partition('?')[0]}{here}"
+        self.way = world.way_in(folder)
+        self.url = self.way.url(world.database, application_name=self.name)
         self.runs = 0
         self.process: Running
         self.start()
@@ -103,13 +102,21 @@ class FleetNode:
         rows: list[dict[str, Any]] = process["accounts"]
         return rows
 
+    def text(self) -> str:
+        """What all its processes have written."""
+        logs = (self.shell.folder / f"log{run + 1}" for run in range(self.runs))
+        return "".join(log.read_text("utf-8") for log in logs)
+
     def syncs(self) -> int:
         """How many syncs its accounts have made."""
         return sum(row["syncs"] for row in self.rows())
 
 
 class FleetWorld:
-    """The world; end it with its `with` block."""
+    """The world; end it with its `with` block.
+
+    With `lines`, each node reaches the gateways by a line of its own that can be cut.
+    """
 
     def __init__(
         self,
@@ -120,24 +127,48 @@ class FleetWorld:
         *,
         lease_sec: float = 2.0,
         interval_sec: float = 0.5,
+        timeout_ms: int = 5_000,
+        has_lines: bool = False,
     ) -> None:
         self.folder, self.server, self.lease_sec = folder, server, lease_sec
-        self.url = server.new_database()
-        self.gateways = WatchedGateways(accounts)
+        self._interval_sec, self._timeout_ms = interval_sec, timeout_ms
+        url = server.new_database()
+        self.database = url.partition("@/")[2].partition("?")[0]
+        self.url = self.way_in(folder / "w").url(self.database)
         self.strategy = STRATEGY.format(pace_sec=interval_sec / 2)
         self.names = [f"a{number}" for number in range(accounts)]
+        self.nodes: dict[str, FleetNode] = {}
+        with ExitStack() as undo:
+            self.gateways = undo.enter_context(WatchedGateways(accounts))
+            ports = [self.gateways.ports] * nodes
+            if has_lines:
+                self.lines = undo.enter_context(NodeLines(nodes, self.gateways.ports))
+                ports = self.lines.ports
+            undo.callback(self._kill_nodes)
+            for number in range(nodes):
+                self.nodes[f"n{number}"] = FleetNode(self, number, ports[number])
+            until(self._has_tables, DEADLINE_SEC)
+            self._undo = undo.pop_all()
+
+    def accounts_file(self, ports: Iterable[int]) -> str:
+        """Return the list of the accounts, whose gateways are at these ports."""
         head = (
-            f'[defaults]\ninterval = {interval_sec}\ntimeout_ms = 5000\nstrategy = "mine:Trades"\n'
-            'symbols = ["EURUSD"]\n'
+            f"[defaults]\ninterval = {self._interval_sec}\n"
+            f"timeout_ms = {self._timeout_ms}\n"
+            'strategy = "mine:Trades"\nsymbols = ["EURUSD"]\n'
         )
         tables = (
             f'[accounts.a{number}]\ngateway = "tcp://127.0.0.1:{port}"\n'
             f'account = "{FIRST_LOGIN + number}@Simulated-Demo"\n'
-            for number, port in enumerate(self.gateways.ports)
+            for number, port in enumerate(ports)
         )
-        self.accounts_file = head + "".join(tables)
-        self.nodes = {f"n{number}": FleetNode(self, f"n{number}") for number in range(nodes)}
-        until(self._has_tables, DEADLINE_SEC)
+        return head + "".join(tables)
+
+    def way_in(self, folder: Path) -> Way:
+        """Return another way to the database."""
+        if isinstance(self.server, PostgresPair):
+            return self.server.way(folder)
+        return Way(folder, (self.server,))
 
     def _has_tables(self) -> bool:
         try:
@@ -155,11 +186,13 @@ class FleetWorld:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._undo.close()
+
+    def _kill_nodes(self) -> None:
         for node in self.nodes.values():
             if node.process.child.poll() is None:
                 node.signal(signal.SIGCONT)
             node.shell.clean()
-        self.gateways.__exit__(None, None, None)
 
     # The fleet.
 
@@ -203,16 +236,14 @@ class FleetWorld:
 
     def cut_off(self, name: str) -> None:
         """Cut a node off from the database."""
-        assert isinstance(self.server, PostgresServer)
-        self.nodes[name].link.unlink()
+        self.nodes[name].way.cut()
         with psycopg.connect(self.url, autocommit=True) as connection:
             of_node = "FROM pg_stat_activity WHERE application_name = %s"
             connection.execute(f"SELECT pg_terminate_backend(pid) {of_node}".encode(), (name,))
 
     def reconnect(self, name: str) -> None:
         """Let a node reach the database again."""
-        assert isinstance(self.server, PostgresServer)
-        self.nodes[name].link.symlink_to(self.server.folder / SOCKET_NAME)
+        self.nodes[name].way.mend()
 
     def takeovers(self) -> int:
         """How often a journal was opened to write."""

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.fleet.fleet_world import DEADLINE_SEC, FleetWorld
-from tests.fleet.postgres_pair import PostgresPair
-from tests.journal.postgres_server import PostgresServer, binaries
+from tests.fleet.postgres_pair import new_pair
+from tests.journal.postgres_server import PostgresServer
 from tests.support.faulty_proxy import FaultyProxy, NetFault, When
 from tests.support.posix_limits import posix_only
 from tests.support.servers import until
@@ -127,14 +127,9 @@ def test_person_drains_moves_and_pauses(tmp_path: Path, postgres_server: Postgre
         assert world.faults() == []
 
 
-def test_promoted_standby_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
-    programs = binaries()
-    if programs is None or not (programs / "pg_basebackup").exists():
-        pytest.skip("no PostgreSQL with pg_basebackup")
-    primary = PostgresServer(programs)
-    standby = PostgresServer(programs, copy_of=primary)
+def test_promoted_standbys_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    pair = new_pair()
     try:
-        pair = PostgresPair(primary, standby)
         with FleetWorld(tmp_path, pair, accounts=6, nodes=2) as world:
             world.when_run_by("n0", "n1")
             world.trade(2)
@@ -143,11 +138,15 @@ def test_promoted_standby_loses_nothing_that_was_acknowledged(tmp_path: Path) ->
             world.trade(3)
             # Each node goes on with what it has: all were away from the database alike.
             assert [row["epoch"] for row in world.status()["owners"]] == epochs
+            pair.rebuild()
+            world.trade(1)
+            pair.fail_over()
+            world.trade(1)
+            assert [row["epoch"] for row in world.status()["owners"]] == epochs
             assert [node.end() for node in world.nodes.values()] == [0, 0]
             assert world.faults() == []
     finally:
-        standby.remove()
-        primary.remove()
+        pair.remove()
 
 
 def test_order_that_left_before_the_freeze_and_arrives_after_the_takeover_is_refused_and_counted(

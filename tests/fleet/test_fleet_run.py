@@ -6,25 +6,32 @@ from pathlib import Path
 
 import pytest
 
-from tests.fleet.fleet_run import WEIGHTS, run_fleet
-from tests.journal.postgres_server import PostgresServer
+from tests.fleet.fleet_events import Pauses
+from tests.fleet.fleet_run import OF_200, run_fleet
+from tests.fleet.postgres_pair import new_pair
 from tests.support.posix_limits import posix_only
 
 pytestmark = [posix_only, pytest.mark.timeout(600)]
 
 
-def test_every_event_once_loses_and_doubles_nothing(
-    tmp_path: Path, postgres_server: PostgresServer
-) -> None:
-    figures, wrong = run_fleet(
-        tmp_path,
-        postgres_server,
-        accounts=9,
-        events=len(WEIGHTS) + 2,
-        seed=5,
-        lease_sec=2.0,
-        interval_sec=0.5,
-        freeze_sec=4.0,
-    )
-    assert wrong == [], figures
-    assert all(kind in figures for kind in WEIGHTS), figures
+def test_every_event_once_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    pair = new_pair()
+    said: list[str] = []
+    try:
+        figures, wrong = run_fleet(
+            tmp_path,
+            pair,
+            accounts=9,
+            events=len(OF_200),
+            seed=5,
+            lease_sec=2.0,
+            interval_sec=0.5,
+            timeout_ms=2_000,
+            pauses=Pauses(freeze=4.0, cut=2.0, outage=3.0),
+            says=said.append,
+        )
+    finally:
+        pair.remove()
+    story = "\n".join([*said, figures])
+    assert wrong == [], story
+    assert f"{len(OF_200)} of {len(OF_200)} events" in figures, story

@@ -528,6 +528,15 @@ def test_syncs_of_a_client_carry_its_claim_until_it_is_released() -> None:
         assert carried() == [None, "a", None]
 
 
+def test_claim_does_not_ask_again_what_a_reading_has_told() -> None:
+    world = Gateway()
+    with ZmqServer(world.desk.handle) as server, client(server.port) as gateway:
+        gateway.read()
+        asked = server.count("GET_POSITIONS")
+        gateway.claim(scope("a", 7))
+        assert server.count("GET_POSITIONS") == asked
+
+
 @needs_fork
 def test_forked_process_neither_releases_nor_renews_the_claim_of_its_parent(
     tmp_path: Path,

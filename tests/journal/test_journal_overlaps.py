@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,8 @@ from tests.support.processes import stopped
 from tests.support.servers import DEADLINE_SEC
 from trueup.core.claims import shared_by_streams, stream_of
 from trueup.errors import JournalConflict, JournalError
+from trueup.journal.backends.location import database_at
+from trueup.journal.database.database import Database
 from trueup.journal.writing.store import StoredJournal
 
 ACCOUNT = "5000001@Demo-Server"
@@ -115,3 +118,21 @@ def test_postgres_writer_whose_connection_was_lost_waits_for_who_came_meanwhile(
                 assert not isinstance(refused.value, JournalConflict)
         # It was never taken over from, so it goes on once the other has ended.
         assert seven.append(orders(2)) == 2
+
+
+def test_opening_a_known_stream_reads_nothing_about_the_streams_of_other_accounts(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        place.open(stream_of(f"{number}@Demo-Server")).close()
+    kind, counts = type(database_at(place.url)), list[int]()
+    fetch = kind.fetch
+
+    def counted(database: Database, statement: str, *parameters: object) -> list[Any]:
+        rows = fetch(database, statement, *parameters)
+        counts.append(len(rows))
+        return rows
+
+    monkeypatch.setattr(kind, "fetch", counted)
+    place.open(stream_of("7@Demo-Server")).close()
+    assert 0 < max(counts) < 20

@@ -2,22 +2,33 @@
 
 As `many_gateways`, with one more command: `judge N` prints what gateway N has seen, as JSON.
 `older` counts orders that were executed under an older token than was recorded before, `beside`
-how often the account had more than one position, which the strategy never wants.
+how often the account had more than one position, which the strategy never wants. `readings 0`
+prints of all gateways when the account was read last, and when by each of its latest owners first:
+seconds since 1970.
+
+Hundreds of gateways share one process here, on the machine that the nodes need. So they send no
+hints, and look rarely whether they are to end.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections import defaultdict
-from typing import Any
+import time
+from collections import defaultdict, deque
+from typing import Any, NamedTuple
 
 from tests.support import many_gateways
 from tests.support.many_gateways import Gateway, ManyGateways
 from trueup.gateway.desk.desk import Desk
+from trueup.gateway.server import front
+from trueup.gateway.server.service import ServiceOptions
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.runtime.time.clock import SystemClock
 from trueup.sim.terminal.terminal import SimulatedTerminal
+
+STOP_CHECK_MS = 1_000
+OWNERS_KEPT = 8
 
 
 class Seen:
@@ -27,10 +38,19 @@ class Seen:
         self.terminal = terminal
         self.recorded: dict[str, int] = defaultdict(int)
         self.older = self.refused = self.beside = self.orders = self.questions = 0
+        self.read_at = 0.0
+        # By the token of an owner: when it read the account first.
+        self.first_read: deque[tuple[int, float]] = deque(maxlen=OWNERS_KEPT)
 
     def executed(self) -> int:
         ledger = self.terminal.ledger
         return len(ledger.orders) + len(ledger.order_history)
+
+    def note_reading(self, token: int) -> None:
+        """Note a reading that an owner gets now."""
+        self.read_at = time.time()
+        if not self.first_read or self.first_read[-1][0] < token:
+            self.first_read.append((token, self.read_at))
 
     def told(self) -> dict[str, Any]:
         ledger = self.terminal.ledger
@@ -66,11 +86,15 @@ def _watched(self: Desk, request: Any, *more: Any, **named: Any) -> bytes:
     elif request.token and request.journal and b'"FAILED"' not in reply:
         known = seen.recorded[request.journal]
         seen.recorded[request.journal] = max(known, request.token)
+        if request.action == "SNAPSHOT":
+            seen.note_reading(request.token)
     return reply
 
 
 class WatchedGateway(Gateway):
     """One gateway, with what its terminal has seen."""
+
+    options = ServiceOptions(watch_ms=0)
 
     def __init__(self, number: int, clock: SystemClock) -> None:
         super().__init__(number, clock)
@@ -78,10 +102,19 @@ class WatchedGateway(Gateway):
         self._seen = SEEN[id(self.service._desk)] = Seen(self.terminal)
 
     def obey(self, command: str) -> str | None:
-        """Carry out a command; `judge` has an answer."""
+        """Carry out a command; `judge` and `readings` have an answer."""
+        if command == "readings":
+            return json.dumps([(seen.read_at, list(seen.first_read)) for seen in SEEN.values()])
         if command == "judge":
             return json.dumps(self._seen.told())
         return super().obey(command)
+
+
+class Readings(NamedTuple):
+    """When an account was read: last, and first by the token of each of its latest owners."""
+
+    last: float
+    first: dict[int, float]
 
 
 class WatchedGateways(ManyGateways):
@@ -94,7 +127,13 @@ class WatchedGateways(ManyGateways):
         told: dict[str, Any] = json.loads(self.ask("judge", number))
         return told
 
+    def readings(self) -> list[Readings]:
+        """Return when each account was read."""
+        told = json.loads(self.ask("readings", 0))
+        return [Readings(last, dict(map(tuple, first))) for last, first in told]
+
 
 if __name__ == "__main__":
     Desk.answer = _watched  # type: ignore[method-assign]
+    front.STOP_CHECK_MS = STOP_CHECK_MS
     many_gateways.main(int(sys.argv[1]), WatchedGateway)

@@ -27,6 +27,8 @@ FIRST_LOGIN = 6_000_000
 class Gateway:
     """One gateway, in a thread."""
 
+    options = ServiceOptions()
+
     def __init__(self, number: int, clock: SystemClock) -> None:
         setup = AccountSetup(login=FIRST_LOGIN + number)
         terminal = SimulatedTerminal(account=setup, now_msc=lambda: clock.now_ns() // 1_000_000)
@@ -34,7 +36,7 @@ class Gateway:
         terminal.initialize()
         terminal.quote("EURUSD", 1.1, 1.1001)
         self._person = Person(terminal.broker, setup.login)
-        self.service = Service(terminal, ServiceOptions(), clock.now_ns)
+        self.service = Service(terminal, self.options, clock.now_ns)
         self.port = int(self.service.endpoint.rpartition(":")[2])
         self._server: Any = self.service._server
         self._answer = self._server._handle
@@ -65,21 +67,22 @@ class Gateway:
         return None if is_order else self._answer(client, request)
 
 
-class ManyGateways:
-    """The process, for tests; `ports` has the port of each gateway."""
+class ChildProcess:
+    """A process of the tests that obeys commands with a number, a line each."""
 
-    module = "tests.support.many_gateways"
-
-    def __init__(self, count: int) -> None:
+    def __init__(self, module: str, *arguments: str) -> None:
         self._child = subprocess.Popen(
-            [sys.executable, "-m", self.module, str(count)],
+            [sys.executable, "-m", module, *arguments],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
+
+    def heard(self) -> str:
+        """Return the next line that it prints."""
         assert self._child.stdout is not None
-        self.ports: list[int] = json.loads(self._child.stdout.readline())
+        return self._child.stdout.readline().removesuffix("\n")
 
     def tell(self, command: str, number: int) -> None:
         """Give a command, and wait until it was carried out."""
@@ -88,10 +91,9 @@ class ManyGateways:
     def ask(self, command: str, number: int) -> str:
         """Give a command, and return its answer."""
         assert self._child.stdin is not None
-        assert self._child.stdout is not None
         self._child.stdin.write(f"{command} {number}\n")
         self._child.stdin.flush()
-        return self._child.stdout.readline().removesuffix("\n")
+        return self.heard()
 
     def __enter__(self) -> Self:
         return self
@@ -104,6 +106,16 @@ class ManyGateways:
     ) -> None:
         self._child.kill()
         self._child.communicate()
+
+
+class ManyGateways(ChildProcess):
+    """The process, for tests; `ports` has the port of each gateway."""
+
+    module = "tests.support.many_gateways"
+
+    def __init__(self, count: int) -> None:
+        super().__init__(self.module, str(count))
+        self.ports: list[int] = json.loads(self.heard())
 
 
 def main(count: int, kind: type[Gateway] = Gateway) -> None:

@@ -190,6 +190,12 @@ def scope_of(stream: str) -> Scope | None:
     )
 
 
+def has_scope(stream: str) -> bool:
+    """Return whether a name is one of `stream_of`; as `scope_of`, for many names."""
+    found = _STREAM.fullmatch(stream)
+    return found is not None and (not found["magics"] or scope_of(stream) is not None)
+
+
 def shared_by_streams(stream: str, other: str) -> str:
     """Return what two streams of one account share; '' if nothing, or for other names."""
     first, second = scope_of(stream), scope_of(other)

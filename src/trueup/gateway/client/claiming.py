@@ -51,10 +51,18 @@ class GatewayClaims:
         new_link: makes a connection for this object alone.
         name: the gateway's name in error texts.
         timeout_ms: how long to wait for a connection, and for each reply.
+        is_served: whether the gateway has said already that it serves CLAIM.
     """
 
-    def __init__(self, new_link: Callable[[], Link], name: str, timeout_ms: int) -> None:
+    def __init__(
+        self,
+        new_link: Callable[[], Link],
+        name: str,
+        timeout_ms: int,
+        is_served: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._new_link, self._name, self._timeout_ms = new_link, name, timeout_ms
+        self._is_served = is_served
         self._turn = Turn()
         self._link: Link | None = None
         self._request: ClaimRequest | None = None
@@ -172,7 +180,8 @@ class GatewayClaims:
         self._sent = self._until = None
         if self._link is None:
             self._link = self._new_link()
-            self._require_claims()
+            if not self._is_served():
+                self._require_claims()
         self._take(request, self._exchanged(encode_claim_request(request)))
 
     def _take(self, request: ClaimRequest, raw: bytes) -> None:

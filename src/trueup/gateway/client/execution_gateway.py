@@ -35,6 +35,7 @@ from trueup.gateway.client.zmq_hints import ZmqHints
 from trueup.gateway.client.zmq_link import ZmqLink
 from trueup.logs import Logger, about_order, logger
 from trueup.protocol import guide, orders
+from trueup.protocol.claims import CAPABILITY as CLAIM
 from trueup.protocol.history import CAPABILITY as HISTORY
 from trueup.protocol.history import PastDeals, Span
 from trueup.protocol.request_status import decode_status, encode_status_request
@@ -125,7 +126,9 @@ class ExecutionGateway:
         self._price_signal = _signal_of(self._prices.link)
         self._reading, self._past = Turn(), Turn()
         self._history = HistoryReader(link(self.url), self.url, timeout_ms)
-        self._claims = GatewayClaims(self._new_link, self.url, timeout_ms)
+        self._claims = GatewayClaims(
+            self._new_link, self.url, timeout_ms, lambda: CLAIM in self._reader.capabilities
+        )
         self._tick_symbol: str | None = None
         self._tick_waited_ms = 0
 

@@ -21,6 +21,11 @@ class Statements(NamedTuple):
     streams: str = "SELECT stream FROM journal_writers ORDER BY stream"
     """The names of all streams."""
 
+    streams_of: str = (
+        "SELECT stream FROM journal_writers WHERE substr(stream, 1, ?) = ? ORDER BY stream"
+    )
+    """The names of the streams that begin with a text. Parameters: its length, and the text."""
+
     writer: str = (
         "SELECT token, holder, since_ns, position, hash FROM journal_writers WHERE stream = ?"
     )

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from trueup.core.book.events import Event
-from trueup.core.claims import is_shadow, scope_of, shared_by_streams
+from trueup.core.claims import has_scope, is_shadow, scope_of, shared_by_streams
 from trueup.errors import JournalConflict, JournalCorrupt, JournalError
 from trueup.journal.database.database import Claim, ConnectionLost, Database, FileDamaged
 from trueup.journal.database.migrate import ensure_current
@@ -242,9 +242,9 @@ class StoredJournal(JournalReader):
         other.become_writer(self._signature, take_over=False, now_ns=now_ns)
 
     def other_streams(self) -> list[str]:
-        """Return the names of the other streams of the database."""
+        """Return the names of the other streams of the database that are of no account's scope."""
         names = (str(row[0]) for row in self._database.fetch(self._sql.streams))
-        return [name for name in names if name != self.stream]
+        return [name for name in names if name != self.stream and not has_scope(name)]
 
     def let_go(self) -> None:
         """Release the stream, and leave the connection open for the other streams on it."""
@@ -289,14 +289,17 @@ class StoredJournal(JournalReader):
         The names of both streams have the scopes (`core.claims.stream_of`). Streams with other
         names overlap nothing.
         """
-        if scope_of(self.stream) is None:
+        scope = scope_of(self.stream)
+        if scope is None:
             return ""
+        # Of this account alone: a fleet's journal has the streams of thousands.
+        of_account = len(scope.account), scope.account
         held: list[str] = []
 
         def is_free() -> bool | None:
             held[:] = (
                 name
-                for (name,) in self._database.fetch(self._sql.streams)
+                for (name,) in self._database.fetch(self._sql.streams_of, *of_account)
                 if shared_by_streams(self.stream, name) and self._database.is_held(name)
             )
             return None if held else True
@@ -531,7 +534,8 @@ def _opened(
         undo.callback(journal.close)
         database.connect_to_write(stream)
         ensure_current(database)
-        if not is_shadow(stream):
+        # A journal that has this stream is not a watch's alone.
+        if not is_shadow(stream) and EventTable(database, stream).writer() is None:
             _refuse_journal_of_watch(database)
         journal.become_writer(holder, take_over=take_over, now_ns=now_ns, permit=permit)
         undo.pop_all()

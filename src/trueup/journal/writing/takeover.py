@@ -21,7 +21,7 @@ from trueup.core.book import events
 from trueup.core.book.book import Book
 from trueup.core.book.holdings import UNKNOWN_OWNER
 from trueup.core.book.outcome import after_restart
-from trueup.core.claims import is_shadow, scope_of
+from trueup.core.claims import is_shadow
 from trueup.errors import JournalConflict, JournalCorrupt
 from trueup.journal.reading.reader import JournalReader
 from trueup.journal.writing.store import StoredJournal
@@ -60,6 +60,7 @@ def take_over_streams(
     """
     with contextlib.ExitStack() as held:
         sources = []
+        # Scopes of an account exclude each other as they are.
         for name in journal.other_streams():
             source = _source(journal, name, account, is_wanted, now_ns)
             if source is not None:
@@ -87,8 +88,8 @@ def _source(
 ) -> Source | None:
     """Become the writer of a stream that is to be taken over; return None for any other stream."""
     source = journal.beside(name)
-    # Scopes of an account exclude each other as they are, and an ended stream has nothing left.
-    if scope_of(name) is not None or source.successor or source.account != account:
+    # An ended stream has nothing left.
+    if source.successor or source.account != account:
         return None
     # A watch beside a bot has the bot's positions, and no order to answer for.
     if is_shadow(name):
