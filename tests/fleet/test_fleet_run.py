@@ -27,7 +27,7 @@ def test_every_event_once_loses_and_doubles_nothing(tmp_path: Path) -> None:
             lease_sec=2.0,
             interval_sec=0.5,
             timeout_ms=2_000,
-            pauses=Pauses(freeze=4.0, cut=2.0, outage=3.0),
+            pauses=Pauses(freeze=3.0, cut=1.0, outage=2.0),
             says=said.append,
         )
     finally:
