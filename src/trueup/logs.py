@@ -136,6 +136,5 @@ class Lines:
             self._first[level] = dict(vars(record))
             return record
         record = logging.LogRecord.__new__(logging.LogRecord)
-        vars(record).update(first)
-        record.msg = text
+        record.__dict__ = {**first, "msg": text}
         return record

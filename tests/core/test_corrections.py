@@ -409,3 +409,32 @@ def test_every_position_of_ours_without_a_stop_loss_is_shown_where_one_is_expect
     assert plan.holds == (Hold("EURUSD", said, until, 7, HoldKind.UNPROTECTED),)
     quiet = msgspec.structs.replace(policy, expects_stop_loss=False)
     assert make.planned(make.bound_book(*rows), seen(*rows), policy=quiet).holds == ()
+
+
+class CountedHoldings(dict[int, Any]):
+    """The holdings of a book, which count how often all of them are looked through."""
+
+    looks = 0
+
+    def values(self) -> Any:
+        self.looks += 1
+        return super().values()
+
+
+@pytest.mark.parametrize("is_new", [True, False], ids=["zombies", "drifts"])
+def test_the_whole_book_is_not_looked_through_for_each_row_on_the_guides_wire(
+    is_new: bool,
+) -> None:
+    """Ten thousand rows beside ten thousand positions took ten seconds."""
+
+    def looks(count: int) -> int:
+        book = make.book_of(*(make.position(ticket) for ticket in range(1, count + 1)))
+        book.holdings = holdings = CountedHoldings(book.holdings)
+        first = count + 1 if is_new else 1
+        rows = [make.position(ticket, volume=0.07) for ticket in range(first, first + count)]
+        kept = [make.position(ticket) for ticket in range(1, count + 1)] if is_new else []
+        plan = make.planned(book, make.snapshot(*rows, *kept))
+        assert len(plan.events) == count
+        return holdings.looks
+
+    assert looks(3) == looks(30)

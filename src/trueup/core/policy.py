@@ -85,7 +85,7 @@ class Policy(msgspec.Struct, frozen=True):
 
     def covers(self, symbol: str) -> bool:
         """Return whether a symbol is one of ours."""
-        return self.covers_all or symbol in self.symbols
+        return symbol in self.symbols or EVERY_SYMBOL in self.symbols
 
     @property
     def covers_all(self) -> bool:

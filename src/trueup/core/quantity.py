@@ -9,6 +9,7 @@ can be off the step, after a split, a bonus issue or a change of the step itself
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from typing import TypeGuard
 
 UNITS_PER_LOT = 100_000_000
@@ -55,6 +56,8 @@ def is_price(value: float) -> bool:
     return 0.0 < value < HIGHEST_PRICE
 
 
+# An account has few different volumes, and a recovery writes ten thousand of them.
+@lru_cache(maxsize=1_024)
 def format_lots(volume: float) -> str:
     """Write lots as the guide does: two decimals at least, no float dust (0.01, 0.10, 0.005)."""
     units = to_units(volume)

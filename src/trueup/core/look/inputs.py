@@ -124,6 +124,16 @@ class SyncInputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """The positions in the broker's list by identifier."""
         return {position.identifier: position for position in self.snapshot.positions}
 
+    @cached_property
+    def changed_symbols(self) -> frozenset[str]:
+        """The symbols of the positions that we changed after the question."""
+        # Once for all rows: to look through the book for each of ten thousand rows takes seconds.
+        return frozenset(
+            holding.position.symbol
+            for holding in self.book.holdings.values()
+            if holding.touched_ns and holding.version > self.asked_version
+        )
+
     def is_settling(self, touched_ns: int) -> bool:
         """Return whether our change is so recent that the snapshot may not show it yet."""
         return touched_ns > 0 and self._is_within(touched_ns, self.settle_ns)
@@ -190,7 +200,7 @@ class SyncInputs(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """Return the person who released a missing row, or empty; only in a final plan."""
         return self.approved.get(hold_id, "") if self.is_final else ""
 
-    @property
+    @cached_property
     def is_shared(self) -> bool:
         """Whether the account has a single position per symbol, shared by all traders."""
         evidence = self.snapshot.evidence

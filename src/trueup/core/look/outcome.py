@@ -40,6 +40,13 @@ class Outcome:
         self.order_questions: list[int] = []
         self.rechecks: list[int] = []
         self.since_msc: int = 0
+        self._lists: tuple[list[Any], ...] = (
+            self.events,
+            self.holds,
+            self.questions,
+            self.order_questions,
+            self.rechecks,
+        )
 
     def add(self, other: Outcome) -> None:
         """Append the results of another outcome."""
@@ -62,24 +69,11 @@ class Outcome:
         Returns whether the rule was applied without an error.
         """
         # Remember the lengths, because a failed rule may have added a part of its results.
-        before = (
-            len(self.events),
-            len(self.holds),
-            len(self.questions),
-            len(self.order_questions),
-            len(self.rechecks),
-        )
+        before = tuple(map(len, self._lists))
         try:
             rule()
         except Exception as error:  # noqa: BLE001 - an error of any kind concerns this row only
-            lists: tuple[list[Any], ...] = (
-                self.events,
-                self.holds,
-                self.questions,
-                self.order_questions,
-                self.rechecks,
-            )
-            for results, length in zip(lists, before, strict=True):
+            for results, length in zip(self._lists, before, strict=True):
                 del results[length:]
             self.holds.append(broken(row, error))
             return False

@@ -27,8 +27,7 @@ def changed_here(symbol: str, inputs: SyncInputs) -> bool:
     closed = next(reversed(inputs.book.closed.values()), None)
     if closed is not None and closed.version > inputs.asked_version:
         return True
-    held = inputs.book.holdings_in(symbol)
-    return any(holding.touched_ns and holding.version > inputs.asked_version for holding in held)
+    return symbol in inputs.changed_symbols
 
 
 def opened_by_us(symbol: str, inputs: SyncInputs) -> Holding | None:

@@ -73,14 +73,19 @@ def _has_deals_to_count(remote: Position, inputs: SyncInputs) -> bool:
     if remote.identifier in book.unexplained or (tombstone is not None and tombstone.deals):
         return True
     # The ticket may have changed; the identifier is the ticket of the opening order.
-    for ticket in {remote.ticket, remote.identifier}:
-        if (
-            ticket in book.unbooked
-            or ticket in book.pending
-            or inputs.own_order(ticket) is not None
-        ):
-            return True
-    return False
+    return _may_be_our_order(remote.identifier, inputs) or (
+        remote.ticket != remote.identifier and _may_be_our_order(remote.ticket, inputs)
+    )
+
+
+def _may_be_our_order(ticket: int, inputs: SyncInputs) -> bool:
+    """Return whether an order of ours with this ticket may have opened a position."""
+    book = inputs.book
+    return (
+        (ticket in book.orders_by_ticket and inputs.own_order(ticket) is not None)
+        or ticket in book.pending
+        or ticket in book.unbooked
+    )
 
 
 def for_drift(drift: Drift, inputs: SyncInputs, protection: Outcome, others: Outcome) -> None:

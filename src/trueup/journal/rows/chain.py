@@ -87,10 +87,10 @@ def chained(stream: str, tip: Tip, history: Sequence[Encoded]) -> list[Row]:
     position, before = tip
     batch, name = position + len(history), stream.encode()
     rows = []
-    for event in history:
+    for at_ns, kind, payload, intent_id in history:
         position += 1
-        before = _hashed(before, name, position, batch, *event)
-        rows.append(Row(position, batch, *event, before))
+        before = _hashed(before, name, position, batch, at_ns, kind, payload, intent_id)
+        rows.append(Row(position, batch, at_ns, kind, payload, intent_id, before))
     return rows
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import ClassVar
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
 
 from trueup.core.book import events
 from trueup.core.model import describe, describe_at
@@ -253,7 +253,9 @@ def drift_sentence(drift: events.PositionCorrected) -> str:
 
 def _change(event: events.PositionCorrected, name: str) -> str:
     local, remote = getattr(event.local, name), getattr(event.remote, name)
-    write = {"volume": format_lots, "side": lambda side: side.word}.get(name)
-    if write is None:
-        write = format_price if isinstance(local, float) else str
+    writers: dict[str, Callable[[Any], str]] = {
+        "volume": format_lots,
+        "side": lambda side: side.word,
+    }
+    write = writers.get(name) or (format_price if isinstance(local, float) else str)
     return f"{name} {write(local)} → {write(remote)}"

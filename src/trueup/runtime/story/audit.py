@@ -17,6 +17,7 @@ from trueup.turns import Turn
 
 AUDIT_ENTRIES_KEPT = 1000
 _WITH_DEALS = (events.PositionClosed, events.DealsRecorded)
+_Correction = tuple[events.Event, Words[Any]]
 
 log: Logger = logger("trueup.reconciler")
 
@@ -59,16 +60,15 @@ class AuditTrail:
         self._keep(corrections)
         if log.isEnabledFor(logging.WARNING):
             lines = Lines(log, __file__, "record")
-            for event in corrections:
-                words = words_of(event)
+            for event, words in corrections:
                 _log(words.lines(event), _orders_behind(event, words, book), lines)
 
     def keep(self, history: Sequence[events.Event]) -> None:
         """Add an entry for each correction, without a log line."""
         self._keep(_corrections(history))
 
-    def _keep(self, corrections: Sequence[events.Event]) -> None:
-        added = [entry(event) for event in corrections[-AUDIT_ENTRIES_KEPT:]]
+    def _keep(self, corrections: Sequence[_Correction]) -> None:
+        added = [entry(event) for event, _ in corrections[-AUDIT_ENTRIES_KEPT:]]
         with self._turn:
             self._entries.extend(added)
 
@@ -85,8 +85,9 @@ class AuditTrail:
             return [AuditEntry(**item) for item in self._entries]
 
 
-def _corrections(history: Sequence[events.Event]) -> list[events.Event]:
-    return [event for event in history if words_of(event).is_correction(event)]
+def _corrections(history: Sequence[events.Event]) -> list[_Correction]:
+    worded = [(event, words_of(event)) for event in history]
+    return [(event, words) for event, words in worded if words.is_correction(event)]
 
 
 def is_own_step(event: events.Event) -> bool:
