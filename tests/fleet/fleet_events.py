@@ -122,7 +122,7 @@ class FleetEvents:
             fleet.drain(name, "a test", "")
         yield self._taken("drain", name)
         with Fleet(self._world.url) as fleet:
-            fleet.undrain(name)
+            fleet.undrain(name, "a test")
 
     def move(self, name: str) -> Steps:
         """Move the shard of an account to it."""
@@ -155,7 +155,7 @@ class FleetEvents:
         yield self._taken("drain of a cut node", name)
         self._heal(name)
         with Fleet(self._world.url) as fleet:
-            fleet.undrain(name)
+            fleet.undrain(name, "a test")
 
     # Of the database.
 

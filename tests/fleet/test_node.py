@@ -164,7 +164,7 @@ def test_drained_node_gives_all_back_and_takes_none(world: Nodes) -> None:
     assert world.counts() == {"a": 0, "b": 8}
     world.turn("a")
     assert world.counts()["a"] == 0
-    world.fleet.undrain("a")
+    world.fleet.undrain("a", "anna")
     for _ in range(6):
         world.turn("a", "b")
     assert world.counts() == {"a": 4, "b": 4}
@@ -190,7 +190,7 @@ def test_moved_shard_goes_to_its_node_stays_and_comes_back(world: Nodes) -> None
     epoch = world.nodes["a"].owned[number].epoch
     world.turn("a", "b", "a")
     assert world.nodes["a"].owned[number].epoch == epoch
-    world.fleet.undrain("b")
+    world.fleet.undrain("b", "anna")
     for _ in range(6):
         world.turn("a", "b")
     assert number in world.nodes["b"].owned
@@ -218,7 +218,7 @@ def test_pauses_reach_the_nodes_with_their_heartbeats(world: Nodes) -> None:
     world.turn("a")
     assert node.pauses[""].who == "anna"
     assert world.fleet.status()["pauses"][0]["why"] == "news"
-    assert world.fleet.resume("")
-    assert not world.fleet.resume("")
+    assert world.fleet.resume("", "anna")
+    assert not world.fleet.resume("", "anna")
     world.turn("a")
     assert node.pauses == {}

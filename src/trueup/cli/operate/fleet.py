@@ -121,7 +121,7 @@ def drain(
     person = who or user_name()
     with _fleet(journal) as fleet:
         if undo:
-            fleet.undrain(node)
+            fleet.undrain(node, person, why)
         else:
             fleet.drain(node, person, why)
     if as_json:
@@ -139,6 +139,7 @@ def move(
         str, typer.Argument(metavar="[NODE]", help="Where it is to run; without it, anywhere.")
     ] = "",
     who: WhoOption = None,
+    why: WhyOption = "",
     journal: JournalOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -149,7 +150,7 @@ def move(
     """
     person = who or user_name()
     with _fleet(journal) as fleet:
-        shard = fleet.move(account, node, person)
+        shard = fleet.move(account, node, person, why)
     if as_json:
         print_document(
             "fleet move", {"account": account, "shard": shard, "node": node, "who": person}
@@ -185,13 +186,16 @@ def resume(
     account: Annotated[
         str, typer.Argument(metavar="[ACCOUNT]", help="The name in the file; without it, all.")
     ] = "",
+    who: WhoOption = None,
+    why: WhyOption = "",
     journal: JournalOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """End a pause of `trueup fleet pause`; a pause of an account by itself stays."""
+    person = who or user_name()
     with _fleet(journal) as fleet:
-        changed = fleet.resume(account)
-    _say_changed("fleet resume", account, changed, user_name(), as_json=as_json)
+        changed = fleet.resume(account, person, why)
+    _say_changed("fleet resume", account, changed, person, as_json=as_json)
 
 
 def _fleet(journal: str | None) -> Fleet:

@@ -41,6 +41,7 @@ log: Logger = logger("trueup.run")
 
 PAUSED_IN_LIST = f"paused in {FILE_WHO}", f"paused in {TABLE_WHO}"
 PAUSED_IN_FLEET = "paused in the fleet"
+STOPPED_BY_PERSON = "A person stopped it."
 SECOND_NS = 1_000_000_000
 # A look by the clock at a connection under way, in case that no signal comes.
 LOOK_AGAIN_NS = 100_000_000
@@ -132,7 +133,7 @@ class AccountMachine:
         due_ns, was_syncing = reconciler.due_age_ns, reconciler.is_syncing
         has_work = loop.look()
         if loop.is_stopped:
-            self.state, self.trouble = State.STOPPED, "A person stopped it."
+            self.state, self.trouble = State.STOPPED, STOPPED_BY_PERSON
             return False
         # A sync before its time was hinted at, and one after a failure was put off on purpose.
         if reconciler.is_syncing and not was_syncing and now_ns >= due_ns and not self._jitter_ns:

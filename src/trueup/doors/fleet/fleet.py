@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from trueup.doors.fleet.shards import shard_of
-from trueup.doors.fleet.tables import fleet_database, number_of_shards
+from trueup.doors.fleet.tables import fleet_database, number_of_shards, tells_accounts
 from trueup.errors import Refused
 from trueup.journal.database.database import Database
 
@@ -44,6 +44,10 @@ _PAUSE: Final = (
     " ON CONFLICT (account) DO NOTHING RETURNING account"
 )
 _RESUME: Final = "DELETE FROM fleet_pauses WHERE account = %s RETURNING account"
+_ACT: Final = (
+    "INSERT INTO fleet_acts (at, verb, account, node, who, why)"
+    " VALUES (clock_timestamp(), %s, %s, %s, %s, %s)"
+)
 
 
 class Fleet:
@@ -54,7 +58,8 @@ class Fleet:
 
     Raises:
         SettingsError: the journal is no PostgreSQL database.
-        JournalError: the database cannot be reached, or has no fleet.
+        NoFleet: the database has no fleet.
+        JournalError: the database cannot be reached, or a newer trueup made the fleet.
     """
 
     def __init__(self, journal: str | Path) -> None:
@@ -64,6 +69,8 @@ class Fleet:
             undo.callback(self._database.close)
             self.shards: int = number_of_shards(self._database)
             """The number of shards."""
+            self.tells_accounts: bool = tells_accounts(self._database)
+            """Whether the tables have the accounts and acts: those of an earlier release do not."""
             undo.pop_all()
 
     def __enter__(self) -> Self:
@@ -99,17 +106,21 @@ class Fleet:
         Raises:
             Refused: there is no such node.
         """
-        self._node_changed(_DRAIN, who, why, node)
+        with self._database.writing():
+            self._node_changed(_DRAIN, who, why, node)
+            self._note("drain", who, why, node=node)
 
-    def undrain(self, node: str) -> None:
+    def undrain(self, node: str, who: str, why: str = "") -> None:
         """Let a node take shards again.
 
         Raises:
             Refused: there is no such node.
         """
-        self._node_changed(_DRAIN, "", "", node)
+        with self._database.writing():
+            self._node_changed(_DRAIN, "", "", node)
+            self._note("undrain", who, why, node=node)
 
-    def move(self, account: str, node: str, who: str) -> int:
+    def move(self, account: str, node: str, who: str, why: str = "") -> int:
         """Have a node run the shard of an account; return the shard's number.
 
         The shard stays there while the node is alive. An empty node ends that.
@@ -120,16 +131,30 @@ class Fleet:
         if node:
             self._known(node)
         number = shard_of(account, self.shards)
-        self._database.fetch(_PIN, node or None, who if node else "", number)
+        with self._database.writing():
+            self._database.fetch(_PIN, node or None, who if node else "", number)
+            self._note("move", who, why, account, node)
         return number
 
     def pause(self, account: str, who: str, why: str) -> bool:
         """Pause the strategy of an account, or of all under the empty name; return if it is new."""
-        return bool(self._database.fetch(_PAUSE, account, who, why))
+        with self._database.writing():
+            is_new = bool(self._database.fetch(_PAUSE, account, who, why))
+            if is_new:
+                self._note("pause", who, why, account)
+        return is_new
 
-    def resume(self, account: str) -> bool:
+    def resume(self, account: str, who: str, why: str = "") -> bool:
         """End a pause of the fleet; return whether there was one."""
-        return bool(self._database.fetch(_RESUME, account))
+        with self._database.writing():
+            is_changed = bool(self._database.fetch(_RESUME, account))
+            if is_changed:
+                self._note("resume", who, why, account)
+        return is_changed
+
+    def _note(self, verb: str, who: str, why: str, account: str = "", node: str = "") -> None:
+        if self.tells_accounts:
+            self._database.change(_ACT, verb, account, node, who, why)
 
     def _node_changed(self, statement: str, *values: object) -> None:
         if not self._database.fetch(statement, *values):

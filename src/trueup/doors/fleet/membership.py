@@ -15,7 +15,7 @@ the claims. The lease is a courtesy: what a node does after its lease, the token
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from trueup.errors import JournalConflict
@@ -85,6 +85,31 @@ _END: Final = (
 _FORGET: Final = (
     f"DELETE FROM fleet_nodes WHERE beat < clock_timestamp() - interval '{FORGET_AFTER}'"
 )
+# A row of an older claim never replaces one of a newer: a node that was frozen may still tell.
+_TELL: Final = """
+INSERT INTO fleet_accounts AS a
+    (account, shard, epoch, state, sentence, paused_by, paused_why, since)
+SELECT t.*, clock_timestamp()
+FROM unnest(%s::text[], %s::int[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[])
+    AS t (account, shard, epoch, state, sentence, paused_by, paused_why)
+JOIN fleet_shards s ON s.number = t.shard AND s.epoch = t.epoch AND s.node = %s AND s.run = %s
+ON CONFLICT (account) DO UPDATE SET shard = excluded.shard, epoch = excluded.epoch,
+    state = excluded.state, sentence = excluded.sentence, paused_by = excluded.paused_by,
+    paused_why = excluded.paused_why,
+    since = CASE WHEN a.state = excluded.state THEN a.since ELSE excluded.since END
+WHERE a.epoch <= excluded.epoch
+RETURNING account
+"""
+_FORGET_ACCOUNTS: Final = """
+DELETE FROM fleet_accounts a USING fleet_shards s
+WHERE s.number = a.shard AND (s.node IS NULL OR (s.node = %s AND s.run = %s))
+    AND NOT EXISTS (SELECT FROM unnest(%s::text[]) AS t (account) WHERE t.account = a.account)
+RETURNING a.account
+"""
+_RESUMERS: Final = """
+SELECT DISTINCT ON (account) account, who, why FROM fleet_acts
+WHERE verb = 'resume' AND account = ANY (%s) ORDER BY account, number DESC
+"""
 # Locked until the end of the transaction: no other node claims the shard meanwhile.
 _PERMIT: Final = (
     "SELECT number FROM fleet_shards"
@@ -128,6 +153,21 @@ class View(NamedTuple):
     owned: Mapping[int, OwnedShard]
     loads: Mapping[str, int]
     pauses: Mapping[str, Pause]
+
+
+class AccountRow(NamedTuple):
+    """What a node tells of an account: its state (`Told`), and why it is so.
+
+    `shard` and `epoch` are the claim under which the account runs.
+    """
+
+    account: str
+    shard: int
+    epoch: int
+    state: str
+    sentence: str = ""
+    paused_by: str = ""
+    paused_why: str = ""
 
 
 class Replaced(JournalConflict):
@@ -226,6 +266,34 @@ class Membership:
             JournalError: the database cannot be reached.
         """
         self._database.fetch(f"{_GIVE_BACK} RETURNING number", *self._me, number, epoch)
+
+    def tell(self, rows: Sequence[AccountRow]) -> None:
+        """Tell the fleet's tables of accounts of shards that are this node's.
+
+        Raises:
+            JournalError: the database cannot be reached.
+        """
+        # In one order, so that two nodes never wait for each other.
+        columns = [list(column) for column in zip(*sorted(rows), strict=True)]
+        if columns:
+            self._database.fetch(_TELL, *columns, *self._me)
+
+    def forget_accounts(self, names: Iterable[str]) -> None:
+        """Forget the accounts of this node's shards, and of nobody's, that are not among `names`.
+
+        Raises:
+            JournalError: the database cannot be reached.
+        """
+        self._database.fetch(_FORGET_ACCOUNTS, *self._me, list(names))
+
+    def resumers(self, accounts: Iterable[str]) -> dict[str, Pause]:
+        """Return who has resumed these accounts last, and why; the empty name is for all.
+
+        Raises:
+            JournalError: the database cannot be reached.
+        """
+        rows = self._database.fetch(_RESUMERS, list(accounts))
+        return {account: Pause(who, why) for account, who, why in rows}
 
     def leave(self) -> None:
         """Give all shards back and end the membership.

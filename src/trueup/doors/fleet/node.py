@@ -29,6 +29,7 @@ from trueup.doors.accounts.source import AccountsSource
 from trueup.doors.fleet.membership import Membership, OwnedShard, Pause, Replaced, View
 from trueup.doors.fleet.shards import shard_of, shards_of, target_of
 from trueup.doors.fleet.tables import ensure_tables, fleet_database
+from trueup.doors.fleet.telling import Telling
 from trueup.doors.running.signals import stopped_by_signals
 from trueup.errors import Refused, TrueupError
 from trueup.journal.database.database import Database
@@ -63,6 +64,8 @@ class Node:
         self.owned: Mapping[int, OwnedShard] = {}
         """The shards whose accounts are to run here; replaced as a whole."""
         self.pauses: Mapping[str, Pause] = {}
+        self.resumed: Mapping[str, Pause] = {}
+        """Who has ended a pause, and why, by account; the empty name is for all."""
         self.trouble: str = ""
         """Why the database cannot be reached, or an empty text."""
         self._giving: dict[int, int] = {}
@@ -116,6 +119,9 @@ class Node:
                 member.give_back(number, epoch)
                 del self._giving[number], owned[number]
         owned |= self._claims(view, accounts, len(owned))
+        ended = self.pauses.keys() - view.pauses.keys()
+        if ended:
+            self.resumed = {**self.resumed, **member.resumers(ended)}
         self.pauses = view.pauses
         self.owned = {
             number: shard for number, shard in owned.items() if number not in self._giving
@@ -229,6 +235,7 @@ class NodeProcess(AccountsProcess):
         # By name: the claim by which the account runs, and the entry of the file with that of here.
         self._running: dict[str, tuple[int, int]] = {}
         self._made: dict[str, tuple[AccountEntry, Pause | None, AccountEntry]] = {}
+        self._telling = Telling(node.membership, node.shards)
         self._ended: Replaced | None = None
         self._is_over = threading.Event()
         self._beating = threading.Thread(target=self._beat_until_over, name="fleet", daemon=True)
@@ -308,6 +315,7 @@ class NodeProcess(AccountsProcess):
             log.warning("[FLEET] The database is reached again")
         node.trouble = ""
         self.loop.call_soon(self._obey_fleet)
+        self._telling.tell(machines, node.owned, names)
 
     def _report(self, machines: Iterable[AccountMachine], names: Iterable[str]) -> str:
         """Return what the fleet's tables have about the accounts of this node."""
@@ -368,7 +376,15 @@ class NodeProcess(AccountsProcess):
                 self.loop.drop(name, who, "no longer in the list of the accounts")
         for name, entry in wanted.items():
             pause = node.pauses.get("") or node.pauses.get(name)
-            self.loop.want(self._of_fleet(entry, pause), pause.who if pause else who)
+            by = pause or self._resumer(name) or Pause(who, "")
+            self.loop.want(self._of_fleet(entry, pause), by.who, by.why)
+
+    def _resumer(self, name: str) -> Pause | None:
+        """Return who has ended the fleet's pause of an account that is still paused by it."""
+        machine = self.loop.machines.get(name)
+        if machine is None or not machine.entry.paused_by:
+            return None
+        return self._node.resumed.get(name) or self._node.resumed.get("")
 
     def _of_fleet(self, entry: AccountEntry, pause: Pause | None) -> AccountEntry:
         """Return an entry with the journal of the fleet, and with its pause if there is one."""

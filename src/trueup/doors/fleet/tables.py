@@ -1,6 +1,7 @@
 """The fleet's tables, in the database of the journal.
 
-They are made by the first node. The time in them is the server's alone.
+They are made by the first node. The time in them is the server's alone. The tables about accounts
+and acts came later and keep the revision: a node of an earlier release goes on without them.
 """
 
 from __future__ import annotations
@@ -18,11 +19,16 @@ REVISION: Final = 1
 SHARDS: Final = 256
 SHARDS_MOST: Final = 100_000
 _SCHEMA: Final = Path(__file__).with_name("schema.sql")
+_ACCOUNTS: Final = Path(__file__).with_name("accounts.sql")
 # As for the journal's tables: `to_regclass` answers from a cache.
 _HAS_TABLES: Final = (
     "SELECT EXISTS (SELECT FROM pg_tables"
-    " WHERE tablename = 'fleet_revision' AND schemaname = ANY (current_schemas(false)))"
+    " WHERE tablename = %s AND schemaname = ANY (current_schemas(false)))"
 )
+
+
+class NoFleet(JournalError):
+    """A database has no fleet."""
 
 
 def fleet_database(url: str | Path) -> Database:
@@ -51,8 +57,10 @@ def ensure_tables(database: Database, shards: int | None = None) -> int:
     """
     with database.writing():
         database.wait_for_migration()
-        if database.fetch(_HAS_TABLES) == [(False,)]:
+        if not _has(database, "fleet_revision"):
             _make(database, SHARDS if shards is None else shards)
+        if not tells_accounts(database):
+            _run(database, _ACCOUNTS)
     made = number_of_shards(database)
     if shards not in (None, made):
         valid = f"the fleet in {database.name} has {made} shards: leave the option out"
@@ -64,10 +72,11 @@ def number_of_shards(database: Database) -> int:
     """Return the number of shards of a fleet.
 
     Raises:
-        JournalError: there is no fleet in the database, or a newer trueup made it.
+        NoFleet: there is no fleet in the database.
+        JournalError: a newer trueup made it.
     """
-    if database.fetch(_HAS_TABLES) == [(False,)]:
-        raise JournalError(
+    if not _has(database, "fleet_revision"):
+        raise NoFleet(
             f"There is no fleet in {database.name} yet: start a node with `trueup fleet node`."
         )
     ((revision, shards),) = database.fetch("SELECT revision, shards FROM fleet_revision")
@@ -79,10 +88,23 @@ def number_of_shards(database: Database) -> int:
     return int(shards)
 
 
-def _make(database: Database, shards: int) -> None:
-    schema = re.sub(r"--.*", "", _SCHEMA.read_text(encoding="utf-8"))
-    for statement in filter(str.strip, schema.split(";")):
+def tells_accounts(database: Database) -> bool:
+    """Return whether the tables have accounts and acts: those of an earlier release do not."""
+    return _has(database, "fleet_acts")
+
+
+def _has(database: Database, table: str) -> bool:
+    return bool(database.fetch(_HAS_TABLES, table) == [(True,)])
+
+
+def _run(database: Database, file: Path) -> None:
+    statements = re.sub(r"--.*", "", file.read_text(encoding="utf-8")).split(";")
+    for statement in filter(str.strip, statements):
         database.run(statement)
+
+
+def _make(database: Database, shards: int) -> None:
+    _run(database, _SCHEMA)
     database.change(
         "INSERT INTO fleet_revision (revision, shards) VALUES (%s, %s)", REVISION, shards
     )
