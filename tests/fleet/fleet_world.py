@@ -29,6 +29,7 @@ from tests.support.servers import until
 from trueup.core.book.book import Book
 from trueup.core.book.events import OrderCreated
 from trueup.doors.fleet.fleet import Fleet
+from trueup.doors.fleet.overview import Wanted, view_of
 from trueup.doors.fleet.shards import shard_of
 from trueup.journal import open_reader
 
@@ -207,6 +208,12 @@ class FleetWorld:
             "where": {name: owners.get(shard_of(name, shards), "") for name in self.names},
         }
 
+    def counts(self) -> dict[str, int]:
+        """How many accounts the nodes have told to be in each state."""
+        with Fleet(self.url) as fleet:
+            counts = view_of(fleet, Wanted()).counts
+        return {state: count for state, count in counts.items() if count}
+
     def where(self) -> dict[str, str]:
         """The living node of each account; empty for none."""
         where: dict[str, str] = self.status()["where"]
@@ -274,10 +281,17 @@ class FleetWorld:
 
     def stopped_by(self, who: str) -> int:
         """How often the journals have that somebody closed an account."""
+        return self._told_by("BotStopped", who)
+
+    def resumed_by(self, who: str) -> int:
+        """How often the journals have that somebody ended a pause."""
+        return self._told_by("TradingResumed", who)
+
+    def _told_by(self, kind: str, who: str) -> int:
         text = "convert_from(payload, 'UTF8') LIKE %s"
-        query = f"SELECT count(*) FROM journal_events WHERE kind = 'BotStopped' AND {text}"
+        query = f"SELECT count(*) FROM journal_events WHERE kind = %s AND {text}"
         with psycopg.connect(self.url) as connection:
-            row = connection.execute(query.encode(), (f"%{who}%",)).fetchone()
+            row = connection.execute(query.encode(), (kind, f"%{who}%")).fetchone()
             return int(row[0]) if row is not None else 0
 
     def orders(self) -> int:

@@ -90,6 +90,12 @@ def test_person_drains_moves_and_pauses(tmp_path: Path, postgres_server: Postgre
         done = give("status")
         assert done.returncode == 0, done.stdout + done.stderr
         assert "2 of 2 nodes are alive, and run 6 accounts" in done.stdout
+        # Each account is told, and its gateway's end is.
+        until(lambda: world.counts() == {"runs": 6}, DEADLINE_SEC, pause_sec=0.1)
+        world.gateways.tell("hang", 0)
+        until(lambda: world.counts() == {"retries": 1, "runs": 5}, DEADLINE_SEC, pause_sec=0.1)
+        world.gateways.tell("heal", 0)
+        until(lambda: world.counts() == {"runs": 6}, DEADLINE_SEC, pause_sec=0.1)
 
         assert give("drain", "n1", "--who", "anna", "--why", "new disk").returncode == 0
         world.when_run_by("n0")
@@ -116,7 +122,8 @@ def test_person_drains_moves_and_pauses(tmp_path: Path, postgres_server: Postgre
         until(lambda: world.status()["nodes"]["n1"]["state"] == "lost", DEADLINE_SEC)
         assert give("status").returncode == 1
         world.nodes["n1"].start()
-        assert give("resume").returncode == 0
+        assert give("resume", "--who", "carl", "--why", "over").returncode == 0
+        until(lambda: world.resumed_by("carl"), DEADLINE_SEC, pause_sec=0.1)
         world.when_run_by("n0", "n1")
         world.trade(1)
         # A node that ends in order gives its accounts back: nobody waits for its lease.

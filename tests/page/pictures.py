@@ -9,15 +9,19 @@ from __future__ import annotations
 import html
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.journal.postgres_server import PostgresServer, binaries
 from tests.page.browser import PHONE, browsing
+from tests.page.fleet_tables import FleetTables
 from tests.page.folder import APPROVER, Folder, Served
 from tests.page.test_doubts import Doubtful
 from tests.paper.deadline import ROOT
+from trueup.doors.fleet.fleet import Fleet
 from trueup.doors.page.screens import HERE
 
 PLACE = ROOT / "docs" / "operating" / "page"
@@ -36,6 +40,40 @@ def main(place: Path) -> None:
                 _show(browser, text, place / f"{name}-phone-light.png")
         finally:
             folder.clean()
+    with tempfile.TemporaryDirectory() as name, browsing() as browser, ExitStack() as undo:
+        folder = Folder(Path(name))
+        undo.callback(folder.clean)
+        _of_fleet(browser, folder, place, undo)
+
+
+def _of_fleet(browser: Any, folder: Folder, place: Path, undo: ExitStack) -> None:
+    programs = binaries()
+    assert programs is not None
+    server = PostgresServer(programs)
+    undo.callback(server.remove)
+    tables = FleetTables(server.new_database(), undo)
+    tables.join("vps1", "vps2", "vps3")
+    rows: dict[str, tuple[str, ...]] = {f"acct-{n:04d}": ("runs", "") for n in range(3_000)}
+    rows["acct-0412"] = (
+        "needs person",
+        "EURUSD: Position 81123, short 0.30, is at the broker and not in the book.",
+    )
+    rows["acct-1207"] = ("retries", "The gateway does not answer: no reply within 900 ms.")
+    tables.tell(rows)
+    with Fleet(tables.url) as fleet:
+        fleet.drain("vps2", "anna", "new disk")
+        fleet.pause("acct-1207", "anna", "its VPS is moved")
+    served = folder.page("--journal", tables.url)
+    served.reader.wait_for("/accounts", "One account needs a person.")
+    for name, path in (
+        ("fleet", "/accounts"),
+        ("fleet-account", "/fleet/account?account=acct-1207"),
+        ("fleet-drain", "/fleet/act/drain?node=vps1"),
+    ):
+        _take(browser, served, path, place / f"{name}-phone-light.png", PHONE, "light")
+    tables.lose("vps3")
+    served.reader.wait_for("/accounts", "is lost")
+    _take(browser, served, "/accounts", place / "fleet-lost-phone-dark.png", PHONE, "dark")
 
 
 def _pictures(browser: Any, folder: Folder, place: Path) -> None:
@@ -89,7 +127,7 @@ def _window(browser: Any, served: Served, path: str, size: tuple[int, int], sche
     )
     window = context.new_page()
     window.goto(f"{served.address}/sign-in?token={APPROVER}")
-    window.wait_for_url(f"{served.address}/")
+    window.wait_for_url(lambda url: "/sign-in" not in url)
     window.goto(f"{served.address}{path}")
     window.wait_for_load_state()
     return window

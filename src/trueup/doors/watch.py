@@ -116,6 +116,8 @@ class Watch:
         self._note = note
         self.book_without_bot: Callable[[str, Seen], Status | None] = lambda *_: None
         """Returns the status of a book that no bot has, by its key."""
+        self.leaves_journal_out: bool = False
+        """Whether the place is a fleet's, whose thousands of books are not one bot's."""
         self._clock = SystemClock()
         self._gathering = threading.Lock()
         self._seen: Seen | None = None
@@ -206,6 +208,11 @@ class Watch:
                 self._files.pop(file).close()
             return 0
 
+    def _reads_journal(self, found: Sequence[Status]) -> bool:
+        if self.place.stream:
+            return True
+        return not self.leaves_journal_out and (not found or self.place.is_given)
+
     def _gather(self) -> None:
         began_ns, now_ns = self._clock.waiting_ns(), self._clock.now_ns()
         worked_ns = time.thread_time_ns()
@@ -213,7 +220,7 @@ class Watch:
         trouble = ""
         try:
             found += statuses_of_bots(self.place.server)
-            if not found or self.place.is_given or self.place.stream:
+            if self._reads_journal(found):
                 left = status_left_behind(
                     self.place.journal, self.place.stream, found, is_given=self.place.is_given
                 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -63,13 +63,14 @@ class Fleet:
     """
 
     def __init__(self, journal: str | Path) -> None:
-        self._database: Database = fleet_database(journal)
-        self._database.connect()
+        self.database: Database = fleet_database(journal)
+        """The database, connected."""
+        self.database.connect()
         with contextlib.ExitStack() as undo:
-            undo.callback(self._database.close)
-            self.shards: int = number_of_shards(self._database)
+            undo.callback(self.database.close)
+            self.shards: int = number_of_shards(self.database)
             """The number of shards."""
-            self.tells_accounts: bool = tells_accounts(self._database)
+            self.tells_accounts: bool = tells_accounts(self.database)
             """Whether the tables have the accounts and acts: those of an earlier release do not."""
             undo.pop_all()
 
@@ -77,28 +78,33 @@ class Fleet:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._database.close()
+        self.database.close()
 
     def status(self) -> dict[str, Any]:
         """Return nodes, shards and pauses as plain values, as of one moment."""
-        with self._database.reading():
-            nodes = [_node(*row) for row in self._database.fetch(_NODES)]
-            shards = [_shard(*row) for row in self._database.fetch(_SHARDS)]
-            pauses = [
-                {"account": account, "who": who, "why": why, "since": since}
-                for account, who, why, since in self._database.fetch(_PAUSES)
-            ]
-        alive = [node for node in nodes if node["state"] != "lost"]
-        files = {node["accounts_file"] for node in alive if node["accounts_file"]}
+        with self.database.reading():
+            nodes, pauses = self.nodes(), self.pauses()
+            shards = [_shard(*row) for row in self.database.fetch(_SHARDS)]
         return {
             "shards": self.shards,
             "owned": sum(bool(shard["node"]) for shard in shards),
             "refused_orders": sum(node["refused_orders"] for node in nodes),
-            "same_accounts": len(files) <= 1,
+            "same_accounts": same_accounts(nodes),
             "nodes": nodes,
             "owners": shards,
             "pauses": pauses,
         }
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """Return the nodes by name, as plain values."""
+        return [_node(*row) for row in self.database.fetch(_NODES)]
+
+    def pauses(self) -> list[dict[str, Any]]:
+        """Return the pauses by account; the empty name is for all."""
+        return [
+            {"account": account, "who": who, "why": why, "since": since}
+            for account, who, why, since in self.database.fetch(_PAUSES)
+        ]
 
     def drain(self, node: str, who: str, why: str) -> None:
         """Have a node give all its shards back, and take none until `undrain`.
@@ -106,7 +112,7 @@ class Fleet:
         Raises:
             Refused: there is no such node.
         """
-        with self._database.writing():
+        with self.database.writing():
             self._node_changed(_DRAIN, who, why, node)
             self._note("drain", who, why, node=node)
 
@@ -116,7 +122,7 @@ class Fleet:
         Raises:
             Refused: there is no such node.
         """
-        with self._database.writing():
+        with self.database.writing():
             self._node_changed(_DRAIN, "", "", node)
             self._note("undrain", who, why, node=node)
 
@@ -131,42 +137,48 @@ class Fleet:
         if node:
             self._known(node)
         number = shard_of(account, self.shards)
-        with self._database.writing():
-            self._database.fetch(_PIN, node or None, who if node else "", number)
+        with self.database.writing():
+            self.database.fetch(_PIN, node or None, who if node else "", number)
             self._note("move", who, why, account, node)
         return number
 
     def pause(self, account: str, who: str, why: str) -> bool:
         """Pause the strategy of an account, or of all under the empty name; return if it is new."""
-        with self._database.writing():
-            is_new = bool(self._database.fetch(_PAUSE, account, who, why))
+        with self.database.writing():
+            is_new = bool(self.database.fetch(_PAUSE, account, who, why))
             if is_new:
                 self._note("pause", who, why, account)
         return is_new
 
     def resume(self, account: str, who: str, why: str = "") -> bool:
         """End a pause of the fleet; return whether there was one."""
-        with self._database.writing():
-            is_changed = bool(self._database.fetch(_RESUME, account))
+        with self.database.writing():
+            is_changed = bool(self.database.fetch(_RESUME, account))
             if is_changed:
                 self._note("resume", who, why, account)
         return is_changed
 
     def _note(self, verb: str, who: str, why: str, account: str = "", node: str = "") -> None:
         if self.tells_accounts:
-            self._database.change(_ACT, verb, account, node, who, why)
+            self.database.change(_ACT, verb, account, node, who, why)
 
     def _node_changed(self, statement: str, *values: object) -> None:
-        if not self._database.fetch(statement, *values):
+        if not self.database.fetch(statement, *values):
             self._refuse(str(values[-1]))
 
     def _known(self, node: str) -> None:
-        if not any(row[0] == node for row in self._database.fetch(_NODES)):
+        if not any(row[0] == node for row in self.database.fetch(_NODES)):
             self._refuse(node)
 
     def _refuse(self, node: str) -> None:
-        names = ", ".join(_names(self._database.fetch(_NODES))) or "none"
+        names = ", ".join(_names(self.database.fetch(_NODES))) or "none"
         raise Refused(f"There is no node {node!r:.60}: the nodes are {names}.")
+
+
+def same_accounts(nodes: Iterable[dict[str, Any]]) -> bool:
+    """Return whether all living nodes have the same accounts in their lists."""
+    files = {node["accounts_file"] for node in nodes if node["state"] != "lost"}
+    return len(files - {0}) <= 1
 
 
 def _names(rows: list[Any]) -> Iterator[str]:
@@ -201,6 +213,7 @@ def _node(
         "not_running": told.get("waiting", 0) + told.get("stopped", 0),
         "refused_orders": told.get("refused_orders", 0),
         "accounts_file": told.get("accounts", 0),
+        "tells_accounts": bool(told.get("tells_accounts")),
         "troubles": [
             {"account": account, "trouble": text}
             for account, text in told.get("troubles", {}).items()

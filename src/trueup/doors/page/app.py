@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import urlencode
 
 from starlette.applications import Starlette
@@ -30,6 +30,8 @@ from trueup.logs import Logger, logger
 from trueup.observe.lines import clock_of
 
 log: Logger = logger("trueup.page")
+LiveValues: TypeAlias = Callable[[Visit], Awaitable[dict[str, Any]]]
+"""Gives the values of a live screen."""
 COOKIE = "trueup_page"
 COOKIE_SEC = 90 * 86_400
 STATIC = {
@@ -67,6 +69,7 @@ class Page:
     def __init__(self, watch: Watch, people: People, *, is_secure: bool = False) -> None:
         self._watch, self._people, self._is_secure = watch, people, is_secure
         self._streams = Streams(watch)
+        self._live_values: Mapping[str, LiveValues] = {}
         # How many wrong tokens are being refused now.
         self._wrong = 0
 
@@ -74,9 +77,17 @@ class Page:
         """End all open streams, because the page ends."""
         self._streams.end()
 
-    def application(self, more: Mapping[str, Screen]) -> Starlette:
-        """Return the ASGI application; `more` are screens by their paths."""
-        screens: dict[str, Screen] = {"/": _now, "/books": _books, "/live": self._live, **more}
+    def application(
+        self, more: Mapping[str, Screen], live: Mapping[str, LiveValues] | None = None
+    ) -> Starlette:
+        """Return the ASGI application.
+
+        Args:
+            more: screens by their paths.
+            live: what gives the values of live screens that are not of a book, by their names.
+        """
+        self._live_values = live or {}
+        screens: dict[str, Screen] = {"/": now, "/books": _books, "/live": self._live, **more}
         routes = [
             Route("/sign-in", self._sign_in, methods=["GET", "POST"]),
             Route("/sign-out", self._sign_out),
@@ -148,11 +159,11 @@ class Page:
     async def _live(self, visit: Visit) -> Response:
         """Return the parts of a screen that change: a stream, or once."""
         screen = visit.query("screen")
-        if screen not in LIVE_SCREENS:
+        if screen not in LIVE_SCREENS and screen not in self._live_values:
             return PlainTextResponse("There is no such screen.", 404)
         if visit.query("once"):
-            seen = await visit.seen()
-            return PlainTextResponse(_news(visit, screen, seen, {}, is_late=False))
+            values = await self._values(visit, screen)
+            return PlainTextResponse(_news(screen, values, {}, ""))
         return StreamingResponse(
             self._stream(visit, screen),
             media_type="text/event-stream",
@@ -163,27 +174,37 @@ class Page:
         yield "retry: 1000\n\n"
         sent: dict[str, str] = {}
         async with self._streams.of(visit.cookie) as opened:
-            seen = await visit.seen()
+            values = await self._values(visit, screen)
             while not (opened.must_rest or opened.is_over):
-                late = self._watch.is_late
-                yield f"event: news\ndata: {_news(visit, screen, seen, sent, is_late=late)}\n\n"
+                late = "" if screen in self._live_values else self._late(values["seen"])
+                yield f"event: news\ndata: {_news(screen, values, sent, late)}\n\n"
                 fresh = await opened.next_seen(BEAT_SEC)
-                seen = seen if fresh is None else await visit.with_book(fresh)
+                if screen in self._live_values:
+                    values = await self._values(visit, screen)
+                elif fresh is not None:
+                    values = visit.of(await visit.with_book(fresh))
             if opened.must_rest:
                 yield "event: rest\ndata: \n\n"
+
+    async def _values(self, visit: Visit, screen: str) -> dict[str, Any]:
+        of_screen = self._live_values.get(screen)
+        return await (of_screen(visit) if of_screen is not None else visit.values())
+
+    def _late(self, seen: Seen) -> str:
+        """Say that what is shown is too old to be the present; empty if it is not."""
+        words = f"The state is as of {clock_of(iso(seen.at_ns))} UTC: the bot answers late."
+        return words if self._watch.is_late else ""
 
 
 LIVE_SCREENS = frozenset({"now", "books", "approve", "orders"})
 
 
-def _news(visit: Visit, screen: str, seen: Seen, sent: dict[str, str], *, is_late: bool) -> str:
+def _news(screen: str, values: Mapping[str, Any], sent: dict[str, str], late: str) -> str:
     """Return the parts that have changed since `sent`, which is brought up to date."""
-    values = visit.of(seen)
     parts = render_parts(screen, values)
     changed = {name: text for name, text in parts.items() if sent.get(name) != text}
     sent.update(changed)
-    late = f"The state is as of {clock_of(iso(seen.at_ns))} UTC: the bot answers late."
-    news = {"title": values["title"], "parts": changed, "late": late if is_late else ""}
+    news = {"title": values["title"], "parts": changed, "late": late}
     return json.dumps(news, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -260,7 +281,8 @@ async def _static(request: Request) -> Response:
     return Response(body, headers=headers, media_type=STATIC[name])
 
 
-async def _now(visit: Visit) -> Response:
+async def now(visit: Visit) -> Response:
+    """Show the state of the worst book, or of the chosen one."""
     return HTMLResponse(render("now", await visit.values(live=visit.live("now"))))
 
 

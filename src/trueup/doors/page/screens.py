@@ -65,6 +65,8 @@ def _template(name: str) -> Template:
     # first screen that has them: a sign-in need not wait.
     if "part" not in _ENVIRONMENT.globals and name != "sign_in":
         _ENVIRONMENT.globals["part"] = _ENVIRONMENT.get_template("state.html").module
+    if "fleet" not in _ENVIRONMENT.globals and name.startswith("fleet"):
+        _ENVIRONMENT.globals["fleet"] = _ENVIRONMENT.get_template("fleet_parts.html").module
     return _ENVIRONMENT.get_template(f"{name}.html")
 
 

@@ -83,7 +83,7 @@ def serve(door: Door, people: People, place: Place, opened: Callable[[str], None
     screens = Screens(place, samples, watch)
     page = Page(watch, people, is_secure=door.is_secure)
     config = uvicorn.Config(
-        page.application(screens.by_path),
+        page.application(screens.by_path, screens.live),
         loop="asyncio",
         http=Patient,
         ws="none",

@@ -54,6 +54,8 @@ class Visit:
         self.cookie: str = cookie
         self.watch: Watch = watch
         self.form: dict[str, str] = {}
+        self.note: str = ""
+        """What the screen also says."""
 
     def query(self, name: str) -> str:
         """Return a value of the address, empty if it has none."""
@@ -89,6 +91,7 @@ class Visit:
             **values_of(seen, self.person, self.query("book"), self.query("find")),
             "link": self.link,
             "live": "",
+            "note": self.note,
             "form_key": form_key(self.person, self.cookie),
             **more,
         }

@@ -81,10 +81,12 @@ def is_told(text: str, status: Status) -> bool:
 
 FILTERS: dict[str, Any] = {
     "account": account_words,
+    "age": age_words,
     "begun": begun,
     "clock": clock_of,
     "fill": fill_words,
     "lots": format_lots,
+    "moment": moment_of,
     "money": format_money,
     "money_words": money_words,
     "price": format_price,
@@ -92,5 +94,6 @@ FILTERS: dict[str, Any] = {
     "side": side_words,
     "since": since,
     "stops": stop_words,
+    "thousands": "{:,}".format,
 }
 """The filters of the templates."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Mapping
 
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
 from trueup.core.dates import iso
 from trueup.doors.page.decide.acts import ACTS, ask, carry_out
+from trueup.doors.page.decide.outcomes import Outcomes
 from trueup.doors.page.decide.question import Outcome, line_to
 from trueup.doors.page.screens import render
 from trueup.doors.page.visit import Screen, Visit
@@ -18,7 +18,6 @@ from trueup.logs import Logger, logger
 from trueup.observe.lines import time_of
 from trueup.runtime.control.line import Line
 
-OUTCOMES_KEPT = 200
 log: Logger = logger("trueup.page")
 
 
@@ -26,8 +25,7 @@ class Acting:
     """Ask, carry out, and keep the outcomes for the readers who load them again."""
 
     def __init__(self) -> None:
-        self._outcomes: dict[str, tuple[str, Outcome]] = {}
-        self._numbers = itertools.count(1)
+        self._outcomes = Outcomes()
         # One action at a time: two persons who press at once get one after the other.
         self._turn = asyncio.Lock()
 
@@ -83,24 +81,19 @@ class Acting:
             outcome.sentence,
             extra={"event": "page.act", "who": who, "act": name},
         )
-        number = self._keep(f"{name} by {who}, {time_of(iso(line.clock.now_ns()))}", outcome)
+        number = self._outcomes.keep(
+            f"{name} by {who}, {time_of(iso(line.clock.now_ns()))}", outcome
+        )
         # A page that is loaded again shows the outcome, and does nothing again.
         return RedirectResponse(visit.link(f"/done/{number}"), 303)
 
     async def _done(self, visit: Visit) -> Response:
-        found = self._outcomes.get(visit.request.path_params["number"])
+        found = self._outcomes.of(visit.request.path_params["number"])
         values = await visit.values()
         if found is None:
             gone = "This outcome is not kept any more: see Story."
             return _shown(values, Outcome(False, gone), 404)
         return _shown({**values, "about": found[0]}, found[1], 200)
-
-    def _keep(self, about: str, outcome: Outcome) -> str:
-        number = str(next(self._numbers))
-        self._outcomes[number] = (about, outcome)
-        if len(self._outcomes) > OUTCOMES_KEPT:
-            del self._outcomes[next(iter(self._outcomes))]
-        return number
 
 
 def _named(visit: Visit) -> str | None:

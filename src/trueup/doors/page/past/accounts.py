@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,10 +40,11 @@ class Accounts:
 
     Args:
         place: the journal of the page.
+        is_fleet: whether that is a fleet's now, whose thousands of books have a list of their own.
     """
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, place: Place, is_fleet: Callable[[], bool] = lambda: False) -> None:
+        self._place, self._is_fleet = place, is_fleet
         self._clock = SystemClock()
         self._turn = threading.Lock()
         self._read: list[BookLine] = []
@@ -72,6 +74,8 @@ class Accounts:
         """Return the books that no bot of this folder told."""
         told = {key_of(one) for one in seen.statuses}
         places = journals_of(self._place, seen.statuses)
+        if self._is_fleet():
+            places = [place for place in places if str(place) != self._place.server]
         places += [file for file in seen.files if file not in map(_file_of, places)]
         return [line for place in places for line in self._of_journal(place, told)]
 
