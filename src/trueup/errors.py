@@ -151,6 +151,19 @@ class JournalCorrupt(JournalError):
     )
 
 
+class EventsArchived(JournalError):
+    """The events that were asked for are in an archive, and its file is not at its place."""
+
+    def __init__(self, stream: str, first: int, last: int, file: str) -> None:
+        super().__init__(
+            f"The events {first} to {last} of stream {stream!r} are in the archive {file}, which "
+            "is not there.",
+            remedy="put the file back at that place, or put its events back into the journal with "
+            "`trueup journal restore FILE`",
+        )
+        self.file = file
+
+
 class PlanOutdated(TrueupError):
     """The plan is no longer true: book or broker changed since it was made; make a new one."""
 

@@ -36,6 +36,8 @@ DOES_NOT_READ = {
     "completion",
     "journal backup",
     "journal mend",
+    "journal restore",
+    "journal partition",
     "config init",
     "export database",
 }

@@ -115,6 +115,8 @@ class PostgresPlace(Place):
         with psycopg.connect(self.url) as connection:
             for table in ("events", "writers", "checkpoints", "torn"):
                 connection.execute(f"DELETE FROM journal_{table}".encode())
+            connection.execute("DROP TABLE IF EXISTS journal_archives")
+            connection.execute("UPDATE journal_revision SET version_num = '0001'")
 
     def end_sessions(self) -> None:
         """End the sessions of everybody else."""

@@ -81,9 +81,10 @@ def later_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str = "
     copy = tmp_path / "migrations"
     shutil.copytree(migrate.MIGRATIONS, copy)
     for dialect in DIALECTS:
-        (copy / f"0002_later.{dialect}.sql").write_text(LATER + more, encoding="utf-8")
+        (copy / f"0003_later.{dialect}.sql").write_text(LATER + more, encoding="utf-8")
     monkeypatch.setattr(migrate, "MIGRATIONS", copy)
-    monkeypatch.setattr(migrate, "HEAD", "0002")
+    monkeypatch.setattr(migrate, "HEAD", "0003")
+    monkeypatch.setattr(migrate, "NEEDED", "0003")
 
 
 def test_journal_of_an_older_release_is_upgraded_on_open(
@@ -98,7 +99,7 @@ def test_journal_of_an_older_release_is_upgraded_on_open(
         assert list(journal.read()) == orders(1, 2)
         assert journal.append(orders(3)) == 3
         assert journal.verify().sound
-    assert own_place.sql("SELECT version_num FROM journal_revision") == [("0002",)]
+    assert own_place.sql("SELECT version_num FROM journal_revision") == [("0003",)]
     assert own_place.sql("SELECT version FROM journal_writers") == [(None,)]
     with own_place.reader() as reader:
         assert reader.position == 3

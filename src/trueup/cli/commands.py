@@ -76,7 +76,7 @@ COMMANDS = (
     Entry("config", "inspect.config:app", "Show the settings and their places; write a file."),
     Entry("conformance", "inspect.conformance", "Check a gateway against the protocol page."),
     Entry("gateway", "gateway.gateway:app", "Serve this machine's MetaTrader 5 terminal to bots."),
-    Entry("journal", "inspect.journal:app", "Verify, copy or mend a journal; list its streams."),
+    Entry("journal", "inspect.journal:app", "Verify, copy, archive or mend a journal."),
     Entry("trade", "terminal.trade:app", "Trade by hand at the simulated terminal."),
     Entry("keys", "gateway.keys:app", "Create and show the keys of gateways and bots."),
     Entry("completion", "shared.completion", "Print a script that completes commands and options."),

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from trueup.cli.inspect.archive import archive, partition, restore
 from trueup.cli.inspect.reading import StreamOption, journal_of, reading, width
 from trueup.cli.shared.asking import ask_person
 from trueup.cli.shared.journal_place import JournalOption
@@ -35,23 +36,37 @@ from trueup.runtime.time.clock import SystemClock
 app: typer.Typer = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Verify, copy or mend a journal; list its streams.",
+    help="Verify, copy, archive or mend a journal.",
 )
 DAMAGED = 1
+app.command()(archive)
+app.command()(restore)
+app.command()(partition)
 
 
 @app.command()
 def verify(
-    journal: JournalOption = None, stream: StreamOption = None, as_json: JsonOption = False
+    journal: JournalOption = None,
+    stream: StreamOption = None,
+    archives: Annotated[
+        Path | None,
+        typer.Option(
+            "--archives",
+            metavar="FOLDER",
+            help="Verify the archived events too, whose files are in this folder.",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Verify that no event of a journal was altered.
 
-    Without --stream every stream is verified. Store the printed tip outside the journal: a journal
-    that was rewritten from the beginning has another tip. Exit code 0: the journal is unaltered. 1:
-    the journal is altered or damaged, and the first such position is named. 2: there is no such
-    journal.
+    Without --stream every stream is verified. Of a journal whose old events were archived, the
+    events after them are verified, and with --archives all of them. Store the printed tip outside
+    the journal: a journal that was rewritten from the beginning has another tip. Exit code 0: the
+    journal is unaltered. 1: the journal is altered or damaged, and the first such position is
+    named. 2: there is no such journal.
     """
-    verdicts = _verdicts(journal_of(journal), stream)
+    verdicts = _verdicts(journal_of(journal), stream, archives)
     if as_json:
         print_document("journal verify", verdicts)
     else:
@@ -162,11 +177,14 @@ def _file_of(journal: str | None, otherwise: str) -> Path:
     return Path(place)
 
 
-def _verdicts(place: str | Path, stream: str | None = None) -> list[dict[str, Any]]:
+def _verdicts(
+    place: str | Path, stream: str | None = None, archives: Path | None = None
+) -> list[dict[str, Any]]:
     # A stream that is named is not looked up: the list of a damaged file may lack it.
     if stream is not None:
-        return [_verdict(place, stream)]
-    return [_verdict(place, found.name, found.events) for found in overview(place).streams]
+        return [_verdict(place, stream, None, archives)]
+    streams = overview(place).streams
+    return [_verdict(place, found.name, found.events, archives) for found in streams]
 
 
 def _say_verdicts(verdicts: list[dict[str, Any]]) -> bool:
@@ -175,12 +193,18 @@ def _say_verdicts(verdicts: list[dict[str, Any]]) -> bool:
     return not any(verdict["faults"] for verdict in verdicts)
 
 
-def _verdict(place: str | Path, stream: str, count: int | None = None) -> dict[str, Any]:
+def _verdict(
+    place: str | Path, stream: str, count: int | None, archives: Path | None
+) -> dict[str, Any]:
     with (
         open_reader(place, stream) as reader,
         progress(f"Verifying {stream}", count) as shown,
     ):
-        verdict = reader.verify(shown.reach)
+        verdict = reader.verify(shown.reach, archives=archives is not None, folder=archives)
+        archived = [
+            {"first": one.first_position, "last": one.position, "file": one.file}
+            for one in reader.archived
+        ]
     return {
         "journal": str(place) if is_file(place) else "",
         "stream": stream,
@@ -188,11 +212,16 @@ def _verdict(place: str | Path, stream: str, count: int | None = None) -> dict[s
         "position": verdict.tip.position,
         "hash": verdict.tip.hash.hex(),
         "faults": [fault._asdict() for fault in verdict.faults],
+        "archived": archived,
+        "archives_verified": archives is not None,
     }
 
 
 def _verdict_lines(verdict: dict[str, Any]) -> Iterable[str]:
     count = f"{verdict['position']} event{'s' * (verdict['position'] != 1)}"
+    archived = verdict["archived"][-1]["last"] if verdict["archived"] else 0
+    if archived and not verdict["archives_verified"]:
+        count = f"{verdict['position'] - archived} events after the {archived} archived"
     if verdict["sound"]:
         yield f"{verdict['stream']}: {count}, whole, in order and unaltered."
     else:
@@ -201,3 +230,6 @@ def _verdict_lines(verdict: dict[str, Any]) -> Iterable[str]:
             where = f"position {fault['position']}: " if fault["position"] else ""
             yield f"  - {where}{fault['because']}"
     yield f"  tip {verdict['hash']}"
+    for part in verdict["archived"]:
+        how = "" if verdict["archives_verified"] else " (not verified: give --archives FOLDER)"
+        yield f"  events {part['first']} to {part['last']} are in {part['file']}{how}"

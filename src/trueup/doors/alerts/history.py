@@ -88,7 +88,10 @@ class History:
         end = reader.position
         # A journal that was restored may end before the position.
         position = end if self.position is None else min(self.position, end)
-        saved = reader.latest_checkpoint()
+        saved, begin = reader.latest_checkpoint(), reader.beginning()
+        if begin is not None and position < begin.position:
+            # The events in between are in an archive that is elsewhere.
+            saved, position = begin, begin.position
         is_before = saved is not None and saved.position <= position
         book, after = Book(), 0
         if saved is not None and is_before:

@@ -99,6 +99,8 @@ class Counting:
         tally = self._tallies.get(key)
         if tally is None or not _goes_on(reader, tally, end):
             tally = self._tallies[key] = Tally()
+            # What is in archives that are elsewhere cannot be counted: the counters begin after it.
+            tally.position = reader.readable_after
         self.unread[key] = max(0, end - tally.position)
         for record in reader.records(tally.position):
             tally.take(record)
@@ -114,5 +116,4 @@ def _goes_on(reader: JournalReader, tally: Tally, end: int) -> bool:
         return True
     if end < tally.position:
         return False
-    last = next(reader.records(tally.position - 1), None)
-    return last is not None and last.hash == tally.hash
+    return reader.hash_at(tally.position) == tally.hash

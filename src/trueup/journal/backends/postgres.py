@@ -8,15 +8,17 @@ pooler in transaction mode cannot be used.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import psycopg
 from psycopg import conninfo, errors
 
-from trueup.errors import JournalError
+from trueup.errors import JournalConflict, JournalError
+from trueup.journal.backends.partitions import OLDEST_WITH_PARTITIONS, divide
 from trueup.journal.backends.server_session import (
     SESSIONS,
     WITH_LOCK,
@@ -67,7 +69,12 @@ class PostgresDatabase(Database):
     dialect = "postgresql"
     statements = POSTGRESQL
     begin_writing = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
-    begin_reading = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+    # The lock comes before the snapshot: a snapshot of before a conversion would find a table that
+    # is still empty for it.
+    begin_reading = (
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"
+        " LOCK TABLE journal_events IN ACCESS SHARE MODE"
+    )
 
     def __init__(self, url: str) -> None:
         # The URL's own parameters take precedence over our defaults.
@@ -125,6 +132,31 @@ class PostgresDatabase(Database):
     def wait_for_migration(self) -> None:
         """Within a write transaction, wait until no other process changes the tables."""
         self.fetch("SELECT pg_advisory_xact_lock(%s)", _MIGRATION_LOCK)
+
+    def arrange_new_tables(self) -> None:
+        """Divide the events of a new journal into partitions."""
+        if self._session.server_version >= OLDEST_WITH_PARTITIONS:
+            divide(self)
+
+    @contextlib.contextmanager
+    def maintaining(self) -> Iterator[None]:
+        """Keep other processes from archiving or converting this journal, by an advisory lock.
+
+        Raises:
+            JournalConflict: another process does so now.
+        """
+        key = _lock_number("trueup journal maintenance")
+        if self.fetch("SELECT pg_try_advisory_lock(%s)", key) != [(True,)]:
+            raise JournalConflict(
+                f"Another process archives or converts events of {self.name}; wait until it has "
+                "ended."
+            )
+        try:
+            yield
+        finally:
+            # A broken connection has lost the lock.
+            with contextlib.suppress(JournalError):
+                self.fetch("SELECT pg_advisory_unlock(%s)", key)
 
     def revision(self) -> str | None:
         """Return the schema's revision, or None if there is no journal yet."""

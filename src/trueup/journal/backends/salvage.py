@@ -93,7 +93,8 @@ def _build(path: Path, at_any_loss: bool) -> None:
     with contextlib.closing(damaged), contextlib.closing(whole):
         damaged.connect()
         whole.connect()
-        ensure_current(whole)
+        # All that the damaged file has: also the table of what was archived.
+        ensure_current(whole, damaged.revision() or "")
         for stream in _streams(damaged):
             _copy(damaged, whole, stream, at_any_loss)
         # Only a file without a log beside it can be renamed as a whole.
@@ -118,8 +119,12 @@ def _streams(damaged: SqliteDatabase) -> list[str]:
 
 
 def _copy(damaged: SqliteDatabase, whole: SqliteDatabase, stream: str, at_any_loss: bool) -> None:
-    rows, sql, tip = EventTable(damaged, stream), whole.statements, GENESIS
+    rows, sql = EventTable(damaged, stream), whole.statements
+    tip = rows.begin()
     with whole.writing():
+        if tip != GENESIS:
+            anchors = damaged.fetch(sql.whole_anchors, stream)
+            whole.change_many(sql.anchor, anchors)
         try:
             for transaction in rows.transactions():
                 whole.change_many(sql.append, [(stream, *row) for row in transaction])

@@ -112,6 +112,11 @@ class ServerSession:
         """Whether the connection is not known to be broken."""
         return self.connection is not None and not self.connection.closed
 
+    @property
+    def server_version(self) -> int:
+        """The version of the server, as 150004 for 15.4."""
+        return self._connected().info.server_version
+
     def join(self, user: Database) -> None:
         """Connect for a user, or share the connection of the earlier users.
 

@@ -10,15 +10,17 @@ file locks the file during a commit; `BUSY_S` is the longest wait for that.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from trueup.errors import JournalConflict, JournalError, reason
-from trueup.filelock import is_locked
+from trueup.filelock import LockHeld, ProcessLock, is_locked
 from trueup.forks import HOLDERS, cut_files
 from trueup.journal.backends.lockfile import claim_file, lock_files, noted
 from trueup.journal.database.database import Claim, Database, FileDamaged
@@ -164,8 +166,31 @@ class SqliteDatabase(Database):
     def wait_for_migration(self) -> None:
         """Do nothing: `BEGIN IMMEDIATE` lets only one process write."""
 
+    def arrange_new_tables(self) -> None:
+        """Do nothing: a SQLite file has no partitions."""
+
     def wait_for_account(self, account: str) -> None:
         """Do nothing: `BEGIN IMMEDIATE` lets only one process claim."""
+
+    @contextlib.contextmanager
+    def maintaining(self) -> Iterator[None]:
+        """Keep other processes from archiving this journal meanwhile, by a locked file beside it.
+
+        Raises:
+            JournalConflict: another process does so now.
+        """
+        try:
+            lock = ProcessLock(self.path.with_name(f"{self.path.name}.archiving"))
+        except LockHeld as held:
+            raise JournalConflict(
+                f"{held.holder} archives events of {self.name}; wait until it has ended."
+            ) from held
+        except OSError as error:
+            raise JournalError(f"{self.name} cannot be locked: {reason(error)}.") from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def revision(self) -> str | None:
         """Return the schema's revision, or None if there is no journal yet."""

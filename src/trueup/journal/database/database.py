@@ -99,6 +99,18 @@ class Database(ABC):
         """Within a write transaction, wait until no other process changes the tables."""
 
     @abstractmethod
+    def arrange_new_tables(self) -> None:
+        """Within the transaction that made the tables: arrange them as this database likes best."""
+
+    @abstractmethod
+    def maintaining(self) -> AbstractContextManager[None]:
+        """Keep other processes from archiving or rearranging this journal meanwhile.
+
+        Raises:
+            JournalConflict: another process does so now.
+        """
+
+    @abstractmethod
     def revision(self) -> str | None:
         """Return the schema's revision, or None if there is no journal yet."""
 

@@ -6,6 +6,9 @@ is written down once. The table `journal_revision` holds the number of the last 
 
 A migration only adds. A later release may drop a column that is no longer needed, once no running
 bot of the earlier release can still use the column.
+
+A journal gets `NEEDED` when it is opened. What comes after `NEEDED` runs when it is used for the
+first time, so a journal that does not use it stays readable for earlier releases.
 """
 
 from __future__ import annotations
@@ -17,18 +20,23 @@ from trueup.errors import JournalError
 from trueup.journal.database.database import Database
 
 MIGRATIONS = Path(__file__).with_name("migrations")
-# The migration that this release reads and writes: the newest in the folder.
-HEAD = "0001"
+# The migration that every journal of this release has.
+NEEDED = "0001"
+# The newest migration of this release. Since "0002" a part of a journal may be archived.
+HEAD = ARCHIVES = "0002"
 
 
-def ensure_current(database: Database) -> None:
-    """Run the migrations that a journal lacks, all of them or none.
+def ensure_current(database: Database, wanted: str = "") -> None:
+    """Run the migrations that a journal lacks up to `wanted`, all of them or none.
+
+    `wanted` is by default the migration that every journal has.
 
     Raises:
         JournalError: a newer trueup wrote the journal, or the journal cannot be changed. The
             journal is unchanged.
     """
-    if database.revision() == HEAD:
+    wanted = wanted or NEEDED
+    if wanted <= (database.revision() or "") <= HEAD:
         return
     # One transaction, so that a crash in the middle leaves the old schema whole.
     with database.writing():
@@ -36,12 +44,14 @@ def ensure_current(database: Database) -> None:
         # Read again: another process may have run the migrations while this one waited.
         revision = database.revision()
         _refuse_newer(database, revision)
-        if revision == HEAD:
+        if revision is not None and revision >= wanted:
             return
-        for statement in _statements_after(revision or "", database.dialect):
+        for statement in _statements_between(revision or "", wanted, database.dialect):
             database.run(statement)
+        if revision is None:
+            database.arrange_new_tables()
         database.run("DELETE FROM journal_revision")
-        database.run(f"INSERT INTO journal_revision (version_num) VALUES ('{HEAD}')")
+        database.run(f"INSERT INTO journal_revision (version_num) VALUES ('{wanted}')")
 
 
 def require_current(database: Database) -> None:
@@ -51,14 +61,14 @@ def require_current(database: Database) -> None:
         JournalError: there is no journal, or a bot of this release must upgrade the journal first.
     """
     revision = database.revision()
-    if revision == HEAD:
+    if revision is not None and NEEDED <= revision <= HEAD:
         return
     # A reader never migrates: the bot that writes the journal may still be of the older release.
     if revision is None:
         raise JournalError(f"There is no journal in {database.name} yet.")
     _refuse_newer(database, revision)
     raise JournalError(
-        f"{database.name} was written by an older trueup (schema {revision}, now {HEAD}); start "
+        f"{database.name} was written by an older trueup (schema {revision}, now {NEEDED}); start "
         "the bot once with this release, and it is upgraded."
     )
 
@@ -71,8 +81,8 @@ def _refuse_newer(database: Database, revision: str | None) -> None:
         )
 
 
-def _statements_after(revision: str, dialect: str) -> Iterator[str]:
-    """Yield the statements of all newer migrations; a semicolon only ever ends a statement."""
+def _statements_between(revision: str, wanted: str, dialect: str) -> Iterator[str]:
+    """Yield the statements of the migrations in between; a semicolon only ends a statement."""
     for file in sorted(MIGRATIONS.glob(f"*.{dialect}.sql")):
-        if file.name[: len(HEAD)] > revision:
+        if revision < file.name[: len(HEAD)] <= wanted:
             yield from filter(str.strip, file.read_text(encoding="utf-8").split(";"))

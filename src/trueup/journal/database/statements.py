@@ -9,6 +9,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 _ROW = "position, batch, at_ns, kind, payload, intent_id, hash"
+_ANCHOR = (
+    "stream, position, hash, first_position, hash_before, first_hash, newest_ns, archived_ns,"
+    " file, file_digest, book_position, book_digest, book, orders"
+)
 _PAGE = f"SELECT {_ROW} FROM journal_events WHERE stream = ? AND position > ? AND position <= ?"
 
 
@@ -112,6 +116,46 @@ class Statements(NamedTuple):
 
     drop_checkpoint: str = "DELETE FROM journal_checkpoints WHERE stream = ? AND position = ?"
     """Delete a checkpoint."""
+
+    anchors: str = (
+        "SELECT position, hash, first_position, hash_before, first_hash, newest_ns, archived_ns,"
+        " file, file_digest, book_position, book_digest FROM journal_archives WHERE stream = ?"
+        " ORDER BY position"
+    )
+    """What was archived of a stream, oldest first, without books and orders."""
+
+    anchor_book: str = "SELECT book FROM journal_archives WHERE stream = ? AND position = ?"
+    """The saved book of an anchor."""
+
+    anchor_orders: str = "SELECT orders FROM journal_archives WHERE stream = ?"
+    """The ids of the archived orders, compressed, of each anchor."""
+
+    whole_anchors: str = f"SELECT {_ANCHOR} FROM journal_archives WHERE stream = ?"
+    """What was archived of a stream, with books and orders."""
+
+    anchor: str = (
+        f"INSERT INTO journal_archives ({_ANCHOR})"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    )
+    """A new anchor."""
+
+    drop_anchor: str = "DELETE FROM journal_archives WHERE stream = ? AND position = ?"
+    """Delete an anchor whose events were put back."""
+
+    drop_checkpoints: str = "DELETE FROM journal_checkpoints WHERE stream = ? AND position <= ?"
+    """Delete the checkpoints of archived events."""
+
+    first: str = "SELECT min(position) FROM journal_events WHERE stream = ?"
+    """The lowest position of any row of a stream."""
+
+    drop_events: str = "DELETE FROM journal_events WHERE stream = ? AND position <= ?"
+    """Delete archived events, up to a position."""
+
+    intents: str = (
+        "SELECT intent_id FROM journal_events WHERE stream = ? AND intent_id IS NOT NULL"
+        " AND intent_id = ?"
+    )
+    """An intent of a stream, by its order's id."""
 
 
 SQLITE = Statements()

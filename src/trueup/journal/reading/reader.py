@@ -8,6 +8,7 @@ last transaction is an error that names the first damaged position.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -17,6 +18,7 @@ from trueup.errors import JournalCorrupt, JournalError
 from trueup.journal.database.database import Database
 from trueup.journal.database.migrate import require_current
 from trueup.journal.journal import Checkpoint, Fault, Record, Tip, Verdict
+from trueup.journal.reading.anchors import Anchor, archived_rows, faults_of, readable_after
 from trueup.journal.reading.table import EventTable
 from trueup.journal.rows.chain import BrokenChain, Row, checkpoint_digest
 from trueup.journal.rows.codec import LARGEST_NS, decode
@@ -74,6 +76,49 @@ class JournalReader:
         event = bound if row is None else decode(row.position, row.kind, row.payload)
         return f"{event.login}@{event.server}" if isinstance(event, AccountBound) else ""
 
+    @property
+    def first_hash(self) -> bytes | None:
+        """The hash of the first event, the same in every copy of the stream; None without events.
+
+        The row is not proven.
+        """
+        self._ready()
+        anchor = self._table.anchors.last()
+        if anchor is not None:
+            return anchor.first_hash
+        first = self._table.tip_at(1)
+        return None if first is None else first.hash
+
+    @property
+    def archived(self) -> list[Anchor]:
+        """What was archived of the stream, the oldest first."""
+        self._ready()
+        return self._table.anchors.all()
+
+    @property
+    def readable_after(self) -> int:
+        """The position after which every event can be read; 0 unless an archive is elsewhere."""
+        return readable_after(self.archived)
+
+    def beginning(self) -> Checkpoint | None:
+        """Return the saved book from which a fold must start; None if every event can be read."""
+        after = self.readable_after
+        anchors = self._table.anchors
+        return next((anchors.saved(one) for one in anchors.all() if one.position == after), None)
+
+    def hash_at(self, position: int) -> bytes | None:
+        """Return the hash of the event at a position, not proven; None for no such row."""
+        self._ready()
+        tip = self._table.tip_at(position)
+        return None if tip is None else tip.hash
+
+    def orders_among(self, order_ids: Collection[str]) -> set[str]:
+        """Return those of these orders whose intents are in the stream, archived or not."""
+        self._ready()
+        intents, stream = self._sql.intents, self.stream
+        live = {one for one in order_ids if self._database.fetch(intents, stream, one)}
+        return live | self._table.anchors.orders_among(order_ids)
+
     def read(
         self,
         after: int = 0,
@@ -105,7 +150,10 @@ class JournalReader:
         Without a range of time the hash chain is proven on the way. With a range, rows outside are
         skipped, so the chain cannot be proven. Events that are appended meanwhile are left out.
 
+        Archived events are read from their files, where these are still at their places.
+
         Raises:
+            EventsArchived: events that were asked for are in an archive, and its file is elsewhere.
             JournalCorrupt: a row was altered or is missing, or does not decode.
             JournalError: an event is of a newer trueup, or the journal cannot be read.
         """
@@ -115,7 +163,7 @@ class JournalReader:
             rows = self._proven(after)
         else:
             end = LARGEST_NS if until_ns is None else until_ns
-            rows = self._table.rows_between(since_ns or 0, end, self._end().position, after)
+            rows = self._between(since_ns or 0, end, after)
         for row in rows:
             if kinds is None or row.kind in kinds:
                 event = decode(row.position, row.kind, row.payload)
@@ -128,19 +176,35 @@ class JournalReader:
             state = self._checkpoint(position)
             if state is not None:
                 return Checkpoint(position, state)
+            if position not in self._checkpoints():
+                # Dropped meanwhile by the writer, or by an archiving.
+                continue
             log.warning(
                 "[JOURNAL] The checkpoint at position %s is damaged: an earlier one, or the events "
                 "themselves, will do",
                 position,
                 extra={"event": "journal.checkpoint_damaged", "position": position},
             )
-        return None
+        anchor = self._table.anchors.last()
+        if anchor is None or not self._has_book(anchor):
+            return None
+        return self._table.anchors.saved(anchor)
 
-    def verify(self, tell: Callable[[int], None] | None = None) -> Verdict:
+    def verify(
+        self,
+        tell: Callable[[int], None] | None = None,
+        *,
+        archives: bool = False,
+        folder: Path | None = None,
+    ) -> Verdict:
         """Prove the whole journal: every row, the chain, the noted tips, the checkpoints.
+
+        What was archived is proven with `archives`; without, the rest is proven from its end on.
 
         Args:
             tell: is told the position of the last proven event from time to time.
+            archives: prove the files of the archived events as well.
+            folder: where these files are; by default where they were written.
 
         Raises:
             JournalError: the journal cannot be read at all.
@@ -149,20 +213,29 @@ class JournalReader:
         # Before the rows: an append meanwhile would otherwise look like a lost end.
         known = self._known_tips()
         tip, damage = self._table.prove(tell)
-        faults = [] if damage is None else [Fault(damage.position, damage.because)]
+        anchors = self._table.anchors.all()
+        faults = list(faults_of(self.stream, anchors, folder, with_files=archives))
+        if damage is not None:
+            faults.append(Fault(damage.position, damage.because))
+        begin = self._table.begin().position
         # The chain alone cannot show a lost end or a rewritten history: both leave a valid chain.
         for acknowledged in known:
             if acknowledged.position > tip.position:
                 faults.append(_lost(tip.position + 1, acknowledged.position))
-            elif self._table.tip_at(acknowledged.position) != acknowledged:
+            elif begin <= acknowledged.position and not self._has(acknowledged):
                 faults.append(_rewritten(acknowledged.position))
-        faults += [
-            Fault(position, f"the checkpoint at position {position} is damaged")
-            for position in self._checkpoints()
-            if self._checkpoint(position) is None
-        ]
+        faults += self._checkpoint_faults(anchors[-1:])
         faults += [Fault(0, finding) for finding in self._database.check()]
         return Verdict(tip, tuple(faults))
+
+    def _checkpoint_faults(self, anchors: list[Anchor]) -> Iterator[Fault]:
+        for position in self._checkpoints():
+            if self._checkpoint(position) is None and position in self._checkpoints():
+                yield Fault(position, f"the checkpoint at position {position} is damaged")
+        for anchor in anchors:
+            if not self._has_book(anchor):
+                position = anchor.book_position
+                yield Fault(position, f"the archive's saved book at position {position} is damaged")
 
     def close(self) -> None:
         """Close the connection; closing twice does no harm."""
@@ -183,17 +256,49 @@ class JournalReader:
         self._database.restore()
 
     def _proven(self, after: int) -> Iterator[Row]:
-        start = self._table.tip_at(after)
-        if start is None:
-            return
-        try:
-            for transaction in self._table.transactions(start):
-                yield from transaction
-        except BrokenChain as broken:
-            _, damage = self._table.prove()
-            if damage is None or not damage.torn:
-                raise JournalCorrupt(f"{self._database.name}: {broken.because}.") from broken
-            self._warn_torn(damage.because)
+        while True:
+            for row in self._archived(after):
+                yield row
+                after = row.position
+            start = self._table.tip_at(after)
+            if start is None:
+                return
+            try:
+                for transaction in self._table.transactions(start):
+                    yield from transaction
+                    after = transaction[-1].position
+                return
+            except BrokenChain as broken:
+                # Rows that were archived meanwhile are read from their file.
+                if after >= self._table.begin().position:
+                    self._refuse_damage(broken)
+                    return
+
+    def _archived(self, after: int) -> Iterator[Row]:
+        anchors = self._table.anchors.all()
+        return archived_rows(self.stream, anchors, after)
+
+    def _refuse_damage(self, broken: BrokenChain) -> None:
+        """Refuse a broken chain, unless only the last transaction is damaged."""
+        _, damage = self._table.prove()
+        if damage is None or not damage.torn:
+            raise JournalCorrupt(f"{self._database.name}: {broken.because}.") from broken
+        self._warn_torn(damage.because)
+
+    def _between(self, since_ns: int, until_ns: int, after: int) -> Iterator[Row]:
+        end = self._end().position
+        anchors = self._table.anchors.all()
+        # Files are opened only where one of their events may be in the range.
+        wanted = [one for one in anchors if one.newest_ns >= since_ns and one.position > after]
+        for row in archived_rows(self.stream, wanted, after):
+            if since_ns <= row.at_ns < until_ns:
+                yield row
+        begin = anchors[-1].position if anchors else 0
+        yield from self._table.rows_between(since_ns, until_ns, end, max(after, begin))
+        if self._table.begin().position > max(after, begin):
+            raise JournalError(
+                f"Events of stream {self.stream!r} were archived while they were read: read again."
+            )
 
     def _end(self) -> Tip:
         """Return the end of the last complete transaction.
@@ -231,10 +336,20 @@ class JournalReader:
     def _checkpoint(self, position: int) -> bytes | None:
         """Return the state of a checkpoint if its digest is valid, else None."""
         rows = self._database.fetch(self._sql.checkpoint, self.stream, position)
+        return self._valid(position, *rows[0]) if rows else None
+
+    def _has(self, tip: Tip) -> bool:
+        return self._table.tip_at(tip.position) == tip
+
+    def _has_book(self, anchor: Anchor) -> bool:
+        """Return whether the saved book of an anchor is valid."""
+        book = self._table.anchors.book(anchor)
+        return self._valid(anchor.book_position, anchor.book_digest, book) is not None
+
+    def _valid(self, position: int, digest: bytes, state: object) -> bytes | None:
         tip = self._table.tip_at(position)
-        if not rows or tip is None:
+        if tip is None:
             return None
-        digest, state = rows[0]
         if not isinstance(state, bytes) or checkpoint_digest(self.stream, tip, state) != digest:
             return None
         return state

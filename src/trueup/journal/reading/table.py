@@ -8,6 +8,7 @@ from typing import NamedTuple
 from trueup.errors import JournalCorrupt
 from trueup.journal.database.database import Database, FileDamaged
 from trueup.journal.journal import GENESIS, Tip
+from trueup.journal.reading.anchors import Anchors
 from trueup.journal.rows.chain import BrokenChain, Prover, Row, proven
 
 # Rows per query: enough that the query costs little, few enough to hold in memory.
@@ -50,11 +51,18 @@ class EventTable:
         self._database = database
         self._sql = database.statements
         self.stream = stream
+        self.anchors: Anchors = Anchors(database, stream)
+        """What was archived of the stream."""
 
     @property
     def place(self) -> str:
         """The database's name in messages."""
         return self._database.name
+
+    def begin(self) -> Tip:
+        """Return the place in the chain after which the rows of the table go on."""
+        anchor = self.anchors.last()
+        return GENESIS if anchor is None else anchor.tip
 
     def writer(self) -> Writer | None:
         """Return the writer of the stream, or None before the first claim."""
@@ -79,7 +87,10 @@ class EventTable:
         if position <= 0:
             return GENESIS
         row = self._row(self._sql.page, self.stream, position - 1, position)
-        return None if row is None else Tip(row.position, row.hash)
+        if row is not None:
+            return Tip(row.position, row.hash)
+        begin = self.begin()
+        return begin if begin.position == position else None
 
     def rows(self, after: int, until: int) -> Iterator[Row]:
         """Yield the rows of a range of positions, in pages, up to the first empty page."""
@@ -100,12 +111,17 @@ class EventTable:
             )
             yield from map(Row._make, page)
 
-    def transactions(self, after: Tip = GENESIS, until: int | None = None) -> Iterator[list[Row]]:
+    def transactions(
+        self, after: Tip | None = None, until: int | None = None
+    ) -> Iterator[list[Row]]:
         """Yield whole, proven transactions after a place in the chain, up to the end.
+
+        `after` is by default the place after which the rows of the table go on.
 
         Raises:
             BrokenChain: the next row is missing or altered; the rows yielded before are proven.
         """
+        after = self.begin() if after is None else after
         prover = Prover(self.stream, after)
         try:
             end = self._end() if until is None else until
@@ -123,15 +139,16 @@ class EventTable:
         The cost does not grow with the journal: only the last transaction is proven.
         """
         with self._database.reading():
+            begin = self.begin()
             last = self._row(self._sql.last, self.stream, self.stream)
-            if last is None:
-                return GENESIS
+            if last is None or last.position <= begin.position:
+                return begin
             before = self._row(self._sql.before_batch, self.stream, self.stream, last.batch)
             # The row before must end its own transaction; if it does not, rows are missing.
             if before is not None and before.position != before.batch:
                 return None
             # The row before is trusted as a start: `prove` checks the chain from the beginning.
-            start = GENESIS if before is None else Tip(before.position, before.hash)
+            start = begin if before is None else Tip(before.position, before.hash)
             rows = self.rows(start.position, last.position)
             try:
                 return proven(self.stream, rows, start)
@@ -139,21 +156,30 @@ class EventTable:
                 return None
 
     def prove(self, tell: Callable[[int], None] | None = None) -> tuple[Tip, Damage | None]:
-        """Prove the whole stream; return the end of the proven part, and the damage after it.
+        """Prove all rows that are not archived; return the proven end, and the damage after it.
 
         Args:
             tell: is told the position of the last proven event from time to time.
         """
-        tip, told = GENESIS, 0
-        try:
-            for transaction in self.transactions():
-                tip = Tip(transaction[-1].position, transaction[-1].hash)
-                if tell is not None and tip.position >= told + PAGE:
-                    told = tip.position
-                    tell(told)
-        except BrokenChain as broken:
-            return tip, Damage(broken.position, broken.because, self._is_torn(broken))
-        return tip, None
+        while True:
+            begin = self.begin()
+            try:
+                return self._proven_from(begin, tell), None
+            except BrokenChain as broken:
+                # Rows that were archived meanwhile are no damage.
+                if self.begin() == begin:
+                    return broken.tip, Damage(
+                        broken.position, broken.because, self._is_torn(broken)
+                    )
+
+    def _proven_from(self, begin: Tip, tell: Callable[[int], None] | None) -> Tip:
+        tip = told = begin
+        for transaction in self.transactions(begin):
+            tip = Tip(transaction[-1].position, transaction[-1].hash)
+            if tell is not None and tip.position >= told.position + PAGE:
+                told = tip
+                tell(told.position)
+        return tip
 
     def set_aside(self, after: int, found_ns: int) -> None:
         """Move the rows after a position to the table of torn rows."""

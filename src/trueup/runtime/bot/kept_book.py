@@ -105,8 +105,7 @@ class KeptBook:
             JournalError: the journal cannot be read.
         """
         if not self._journal_id and self.journal is not None and self.journal.position:
-            first = next(iter(self.journal.records()))
-            self._journal_id = first.hash.hex()[:ID_CHARS]
+            self._journal_id = _first_hash(self.journal).hex()[:ID_CHARS]
         return self._journal_id
 
     def commit(self, history: Sequence[events.Event]) -> None:
@@ -316,6 +315,12 @@ class KeptBook:
         found = list(journal.read(after=self.book.version))
         self._apply(found)
         self.on_found(found)
+
+
+def _first_hash(journal: Journal) -> bytes:
+    """Return the hash of a journal's first event, which may be archived."""
+    known: bytes | None = getattr(journal, "first_hash", None)
+    return known or next(iter(journal.records())).hash
 
 
 def _log_trouble(error: JournalError) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -830,6 +830,21 @@ class PortfolioManager:
         """
         journal = self._kept.journal
         return None if journal is None else journal.read()
+
+    def recorded_among(self, order_ids: Collection[str]) -> set[str]:
+        """Return those of these orders that are in the journal, archived or not.
+
+        Raises:
+            JournalError: the journal cannot be read.
+        """
+        journal = self._kept.journal
+        if journal is None:
+            return set()
+        stored = getattr(journal, "orders_among", None)
+        if stored is not None:
+            return set(stored(order_ids))
+        intents = (event for event in journal.read() if isinstance(event, events.OrderCreated))
+        return {event.order_id for event in intents} & set(order_ids)
 
     def __enter__(self) -> PortfolioManager:
         return self

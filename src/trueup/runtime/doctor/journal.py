@@ -165,11 +165,14 @@ def damage_in(reader: JournalReader) -> tuple[str, str]:
     Raises:
         JournalError: the journal cannot be read.
     """
-    if reader.position <= PROVEN_MOST:
+    archived = reader.archived
+    begin = archived[-1].position if archived else 0
+    if reader.position - begin <= PROVEN_MOST:
         verdict = reader.verify()
         # A loss is what the next bot reports and a person approves; the file itself is whole.
         faults = [fault.because for fault in verdict.faults if not fault.is_loss]
-        return "; ".join(faults[:1]), "whole, in order and unaltered"
+        whole = "whole, in order and unaltered"
+        return "; ".join(faults[:1]), f"{whole} after the archived {begin}" if begin else whole
     try:
         for _ in reader.records(reader.position - PROVEN_MOST):
             pass

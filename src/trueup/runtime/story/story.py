@@ -154,7 +154,8 @@ def last_entries(journal: Journal | JournalReader) -> tuple[EventRow, ...]:
     """
     writer = AuditWriter()
     rows = []
-    for record in journal.records(max(0, journal.position - LOOKED_AT)):
+    after = max(getattr(journal, "readable_after", 0), journal.position - LOOKED_AT)
+    for record in journal.records(after):
         is_order = isinstance(record.event, events.OrderEvent)
         if is_order or words_of(record.event).is_correction(record.event):
             rows.append(writer.row_of(record))

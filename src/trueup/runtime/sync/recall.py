@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trueup.core.book.events import OrderCreated
 from trueup.core.gateway_record import BookAsked, SentOrder
 from trueup.core.look.inputs import Lost
 from trueup.core.model import Evidence
@@ -95,8 +94,7 @@ class Recall:
         if not orders:
             return []
         try:
-            history = self._pm.recorded() or ()
-            written = {event.order_id for event in history if isinstance(event, OrderCreated)}
+            written = self._pm.recorded_among([order.order_id for order in orders])
         except JournalError as error:
             log.error("[JOURNAL] %s", error)
             self._is_unread = True

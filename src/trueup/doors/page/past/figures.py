@@ -45,7 +45,7 @@ def missing(reader: JournalReader) -> list[str]:
 
 
 def _begin(reader: JournalReader) -> Checkpoint | None:
-    return reader.latest_checkpoint() if reader.position > FOLDED else None
+    return reader.latest_checkpoint() if reader.position > FOLDED else reader.beginning()
 
 
 def _of_journal(reader: JournalReader) -> list[dict[str, Any]]:

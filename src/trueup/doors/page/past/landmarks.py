@@ -14,8 +14,9 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple, TypeAlias
 
 from trueup.errors import JournalError
-from trueup.journal import Record
+from trueup.journal import Checkpoint, Record
 from trueup.journal.reading.reader import JournalReader
+from trueup.journal.rows.codec import LARGEST_NS
 from trueup.runtime.story.replay import Replay
 
 EVERY = 25_000
@@ -70,7 +71,7 @@ class Landmarks:
             if len(self._of) > BOOKS_KEPT:
                 del self._of[next(iter(self._of))]
         kept.forget_another_journal(reader)
-        books = kept.nearest(position, at_ns)
+        books = _begun(kept.nearest(position, at_ns), reader, position, at_ns)
         last = min(position, kept.after(books.position) or reader.position)
         if last - books.position > NEAR:
             books = _from_checkpoint(reader, position, at_ns) or books
@@ -100,8 +101,7 @@ class _Book:
     def forget_another_journal(self, reader: JournalReader) -> None:
         """Drop the landmarks if the journal is not the one that they are of."""
         newest = self._landmarks[-1] if self._landmarks else None
-        record = _record(reader, newest.position) if newest else None
-        if newest is not None and (record is None or record.hash != newest.hash):
+        if newest is not None and reader.hash_at(newest.position) != newest.hash:
             self._landmarks.clear()
             self.position = 0
 
@@ -132,6 +132,7 @@ class _Book:
         nap = threading.Event()
         try:
             with opened() as reader:
+                books = _begun(books, reader)
                 for record in reader.records(books.position):
                     books.apply(record)
                     if record.position % TOLD == 0:
@@ -150,9 +151,24 @@ def _landmark(books: Replay, record: Record) -> _Landmark:
     return _Landmark(record.position, books.latest_ns or 0, record.hash, state)
 
 
+def _begun(
+    books: Replay, reader: JournalReader, position: int | None = None, at_ns: int = LARGEST_NS
+) -> Replay:
+    """Return the books, or those from which a fold must start if earlier events are elsewhere."""
+    saved = None if books.position else reader.beginning()
+    if saved is None:
+        return books
+    return _of(saved, reader, reader.position if position is None else position, at_ns) or books
+
+
 def _from_checkpoint(reader: JournalReader, position: int, at_ns: int) -> Replay | None:
     """Return the books of the bot's newest checkpoint, None if it is after the moment."""
-    saved = reader.latest_checkpoint()
+    return _of(reader.latest_checkpoint(), reader, position, at_ns)
+
+
+def _of(
+    saved: Checkpoint | None, reader: JournalReader, position: int, at_ns: int
+) -> Replay | None:
     if saved is None or saved.position > position:
         return None
     record = _record(reader, saved.position)

@@ -81,16 +81,16 @@ def journal_of(status: Status, place: Place) -> Iterator[JournalReader]:
 
 def newest(reader: JournalReader, wanted: Search, count: int = ON_A_SCREEN) -> Found:
     """Return the newest entries that fit."""
-    end = reader.position
+    end, begin = reader.position, reader.readable_after
     before = wanted.before or end + 1
     window = FIRST_WINDOW
     while True:
-        after = max(0, before - 1 - window)
+        after = max(begin, before - 1 - window)
         rows = _rows(reader, after, before, wanted)
         if len(rows) > count:
             return Found(rows[:count], end, rows[count - 1].position)
-        if after == 0 or window >= SEARCHED:
-            return Found(rows, end, after + 1 if after else 0)
+        if after <= begin or window >= SEARCHED:
+            return Found(rows, end, after + 1 if after > begin else 0)
         window = min(window * WIDER, SEARCHED)
 
 
@@ -112,11 +112,11 @@ def _until(records: Iterator[Record], before: int) -> Iterator[Record]:
 
 def orders(reader: JournalReader) -> list[OrderRow]:
     """Return the newest orders, the newest first."""
-    window, end = FIRST_WINDOW, reader.position
+    window, end, begin = FIRST_WINDOW, reader.position, reader.readable_after
     while True:
-        after = max(0, end - window)
+        after = max(begin, end - window)
         found = _orders(reader, after)
-        if len(found) >= ORDERS or after == 0 or window >= SEARCHED:
+        if len(found) >= ORDERS or after <= begin or window >= SEARCHED:
             return found[::-1][:ORDERS]
         window = min(window * WIDER, SEARCHED)
 
@@ -138,13 +138,17 @@ def _orders(reader: JournalReader, after: int) -> list[OrderRow]:
 
 def steps(reader: JournalReader, order_id: str) -> list[AuditRow]:
     """Return the entries of an order, the oldest first; empty if the journal has no such order."""
-    window, end = FIRST_WINDOW, reader.position
+    window, end, begin = FIRST_WINDOW, reader.position, reader.readable_after
     while True:
-        after = max(0, end - window)
+        after = max(begin, end - window)
         rows = _steps(reader, after, order_id)
         # The intent is the first event of an order.
-        if (rows and rows[0].action == INTENT) or after == 0:
+        if rows and rows[0].action == INTENT:
             return rows
+        if after <= begin:
+            # Where the order is in an archive that is elsewhere, the reading says so.
+            is_archived = not rows and begin and reader.orders_among([order_id])
+            return _steps(reader, 0, order_id) if is_archived else rows
         window *= WIDER
 
 

@@ -1,0 +1,22 @@
+-- The anchors: what was archived of each stream, and the saved book from which the rest goes on.
+CREATE TABLE journal_archives (
+    stream TEXT NOT NULL,
+    position BIGINT NOT NULL,
+    hash BYTEA NOT NULL,
+    first_position BIGINT NOT NULL,
+    hash_before BYTEA NOT NULL,
+    first_hash BYTEA NOT NULL,
+    newest_ns BIGINT NOT NULL,
+    archived_ns BIGINT NOT NULL,
+    file TEXT NOT NULL,
+    file_digest BYTEA NOT NULL,
+    book_position BIGINT NOT NULL,
+    book_digest BYTEA NOT NULL,
+    book BYTEA NOT NULL,
+    orders BYTEA NOT NULL,
+    CONSTRAINT pk_journal_archives PRIMARY KEY (stream, position),
+    CONSTRAINT ck_journal_archives_first CHECK (first_position > 0),
+    CONSTRAINT ck_journal_archives_position CHECK (position >= first_position),
+    CONSTRAINT ck_journal_archives_book CHECK (book_position > position),
+    CONSTRAINT ck_journal_archives_hash CHECK (length(hash) = 32)
+);
