@@ -162,6 +162,12 @@ def test_restore_when_all_are_put_back_leaves_the_journal_as_it_was(
         assert (reader.archived, reader.verify().sound) == ([], True)
         assert list(reader.records()) == before
     assert place.sql("SELECT count(*) FROM journal_events") == [(30,)]
+    # Earlier releases know this journal again.
+    assert place.sql("SELECT version_num FROM journal_revision") == [("0001",)]
+    folder.with_name("elsewhere").rename(folder)
+    for path in folder.iterdir():
+        path.unlink()
+    assert archived(place, 20, folder).last == 15
 
 
 def test_reading_that_began_before_an_archiving_goes_on_in_the_file(

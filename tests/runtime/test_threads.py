@@ -144,7 +144,8 @@ def test_what_belongs_together_is_done_in_one_turn(bot: Bot) -> None:
 WITHOUT_A_TURN = {
     PortfolioManager: {
         *("is_current", "get_local_positions", "get_position_summary", "get_order_history"),
-        *("find_order_by_ticket", "ticket_to_close", "next_order_id", "recorded"),
+        *("find_order_by_ticket", "ticket_to_close", "next_order_id"),
+        *("recorded", "recorded_among"),
         *("commit", "find_out", "follow", "entries_refused", "close_journal", "watch"),
     },
     StateReconciler: {

@@ -69,12 +69,7 @@ class PostgresDatabase(Database):
     dialect = "postgresql"
     statements = POSTGRESQL
     begin_writing = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
-    # The lock comes before the snapshot: a snapshot of before a conversion would find a table that
-    # is still empty for it.
-    begin_reading = (
-        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"
-        " LOCK TABLE journal_events IN ACCESS SHARE MODE"
-    )
+    begin_reading = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
     def __init__(self, url: str) -> None:
         # The URL's own parameters take precedence over our defaults.
@@ -128,6 +123,14 @@ class PostgresDatabase(Database):
             return reading.fetch(statement, parameters)
         except psycopg.Error as error:
             raise self.explain(error) from error
+
+    @contextlib.contextmanager
+    def reading_events(self) -> Iterator[None]:
+        """Read events as of a single moment, which comes after any conversion of their table."""
+        with self.reading():
+            # Before the snapshot: one of before a conversion would find the new table empty.
+            self.run("LOCK TABLE journal_events IN ACCESS SHARE MODE")
+            yield
 
     def wait_for_migration(self) -> None:
         """Within a write transaction, wait until no other process changes the tables."""

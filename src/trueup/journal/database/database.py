@@ -253,6 +253,10 @@ class Database(ABC):
             finally:
                 self.rollback()
 
+    def reading_events(self) -> AbstractContextManager[None]:
+        """Read events as of a single moment, in a read transaction."""
+        return self.reading()
+
     def _open(self) -> Any:
         if self._connection is None:
             if os.getpid() != self._process:

@@ -54,6 +54,14 @@ def ensure_current(database: Database, wanted: str = "") -> None:
         database.run(f"INSERT INTO journal_revision (version_num) VALUES ('{wanted}')")
 
 
+def forget_archives(database: Database) -> None:
+    """Within a write transaction: without any archive let earlier releases read a journal again."""
+    is_used = database.fetch("SELECT stream FROM journal_archives LIMIT 1")
+    if not is_used and database.revision() == ARCHIVES:
+        database.run("DROP TABLE journal_archives")
+        database.run(f"UPDATE journal_revision SET version_num = '{NEEDED}'")
+
+
 def require_current(database: Database) -> None:
     """Check that this release can read a journal without upgrading the journal.
 

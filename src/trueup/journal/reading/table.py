@@ -138,7 +138,7 @@ class EventTable:
 
         The cost does not grow with the journal: only the last transaction is proven.
         """
-        with self._database.reading():
+        with self._database.reading_events():
             begin = self.begin()
             last = self._row(self._sql.last, self.stream, self.stream)
             if last is None or last.position <= begin.position:

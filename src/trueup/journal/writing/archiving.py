@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trueup.core.book.book import Book
-from trueup.errors import JournalConflict, JournalError, reason
+from trueup.errors import JournalConflict, JournalError, TrueupError, reason
 from trueup.journal.database.database import Database
-from trueup.journal.database.migrate import ARCHIVES, ensure_current
+from trueup.journal.database.migrate import ARCHIVES, ensure_current, forget_archives
 from trueup.journal.journal import Tip
 from trueup.journal.reading.anchors import Anchor, opened, packed, proven_file
 from trueup.journal.reading.table import PAGE, EventTable
@@ -137,6 +137,7 @@ def restore(database: Database, path: Path, tell: Tell | None = None) -> Archive
                     tell(rows[-1].position)
         with database.writing():
             database.change(database.statements.drop_anchor, stream, anchor.position)
+            forget_archives(database)
         return Archived(stream, anchor.first_position, anchor.position, path)
 
 
@@ -229,7 +230,7 @@ def _fold(book: Book, transaction: list[Row]) -> None:
             book.apply(decode(row.position, row.kind, row.payload))
         except JournalError:
             raise
-        except Exception as error:
+        except (TrueupError, LookupError, ValueError, TypeError) as error:
             raise JournalError(
                 f"Nothing was archived: no book can be made of the events: the event at position "
                 f"{row.position} does not follow from those before it ({error})."
