@@ -82,6 +82,7 @@ class Account:
         sync_interval_sec: seconds between two syncs; by default the setting SYNC_INTERVAL_SEC.
         permit: called in the transaction that makes this process the writer of the journal; it
             raises `JournalConflict` to refuse. If it does not, any other writer is fenced out.
+        run: as for `PortfolioManager`.
 
     Raises:
         BrokerUnknown: the account cannot be read.
@@ -106,6 +107,7 @@ class Account:
         real_money: bool = True,
         sync_interval_sec: float | None = None,
         permit: Callable[[Database], None] | None = None,
+        run: str | None = None,
     ) -> None:
         self.gateway: ExecutionGateway = (
             source if isinstance(source, ExecutionGateway) else LocalGateway(source, clock=clock)
@@ -133,6 +135,7 @@ class Account:
                 stream=stream,
                 magic=numbers[0] if numbers else 0,
                 clock=clock,
+                run=run,
                 limits=limits,
             )
             undo.pop_all()

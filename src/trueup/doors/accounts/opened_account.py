@@ -68,25 +68,9 @@ class OpenedAccount:
             undo.callback(self.account.shut)
             if right is not None:
                 self.gateway.why_not_now = right.why_not_now
-                self._wait_for_former(right)
+                wait_for_former(self.account, right)
             undo.pop_all()
         self.loop: SteppedLoop = self._loop_of(entry, own)
-
-    def _wait_for_former(self, right: Right) -> None:
-        """Refuse to go on while an order of a former owner may be carried out, unseen by the book.
-
-        The gateway refuses it where it has recorded the token of this journal. An older gateway
-        does not, so all that the former owner had sent must have come to its end first.
-        """
-        manager = self.account.manager
-        if self.gateway.is_fenced or not manager.journal_id:
-            return
-        left_sec = right.wait_sec(self.gateway.timeout_ms / 1_000)
-        if left_sec > 0:
-            raise StillWaiting(
-                f"{right.former} had the account, and its gateway records no fencing tokens: the "
-                f"account is judged in {left_sec:.0f} seconds, when no order of before can arrive"
-            )
 
     def _loop_of(self, entry: AccountEntry, own: OwnStrategy) -> SteppedLoop:
         account = self.account
@@ -114,6 +98,26 @@ class OpenedAccount:
     def close(self) -> None:
         """Close the journal and the connections, and give the claim up."""
         self.account.shut()
+
+
+def wait_for_former(account: Account, right: Right) -> None:
+    """Refuse to go on while an order of a former owner may be carried out, unseen by the book.
+
+    The gateway refuses it where it has recorded the token of this journal. An older gateway does
+    not, so all that the former owner had sent must have come to its end first.
+
+    Raises:
+        StillWaiting: it may.
+    """
+    gateway = account.gateway
+    if gateway.is_fenced or not account.manager.journal_id:
+        return
+    left_sec = right.wait_sec(gateway.timeout_ms / 1_000)
+    if left_sec > 0:
+        raise StillWaiting(
+            f"{right.former} had the account, and its gateway records no fencing tokens: the "
+            f"account is judged in {left_sec:.0f} seconds, when no order of before can arrive"
+        )
 
 
 class _NoStrategy:

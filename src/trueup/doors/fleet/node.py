@@ -14,7 +14,7 @@ import secrets
 import threading
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -34,7 +34,7 @@ from trueup.doors.running.signals import stopped_by_signals
 from trueup.errors import Refused, TrueupError
 from trueup.journal.database.database import Database
 from trueup.logs import Logger, logger
-from trueup.processes import this_process
+from trueup.processes import Process, this_process
 from trueup.runtime.time.clock import Clock, SystemClock
 
 log: Logger = logger("trueup.fleet")
@@ -193,6 +193,30 @@ class Node:
         """Return the dead node that had a shard; empty for none."""
         name = self._former.get(number, "")
         return name and (name if name == UNKNOWN_NODE else f"node {name}")
+
+
+def departures(
+    node: Node, running: Mapping[str, tuple[int, int]], wanted: Container[str]
+) -> Iterator[tuple[str, str]]:
+    """Yield the accounts that a node must close, each with the reason.
+
+    The reason is empty where another node may have the account, and its journal: then this process
+    writes nothing more.
+
+    Args:
+        node: the node.
+        running: shard and epoch by which each account runs, by the account's name.
+        wanted: the accounts of the file that are in the node's shards.
+    """
+    for name, (number, epoch) in running.items():
+        shard = node.owned.get(number)
+        if shard is None and node.gives(number):
+            yield name, "the account goes to another machine"
+        elif shard is None or shard.epoch != epoch:
+            # A shard that was lost and claimed again was perhaps another's meanwhile.
+            yield name, ""
+        elif name not in wanted:
+            yield name, "no longer in the list of the accounts"
 
 
 class ShardRight:
@@ -361,20 +385,10 @@ class NodeProcess(AccountsProcess):
             for entry in self._found.entries
             if shard_of(entry.name, node.shards) in owned
         }
-        for name in [*self.loop.machines]:
-            number, epoch = self._running[name]
-            shard = owned.get(number)
-            if shard is not None and shard.epoch != epoch:
-                # Lost and claimed again: another may have written meanwhile.
-                self.loop.drop(name, "", "")
-                wanted.pop(name, None)
-            elif shard is None and node.gives(number):
-                self.loop.drop(name, who, "the account goes to another machine")
-            elif shard is None:
-                # It is another's, and so is the journal: this process writes nothing more.
-                self.loop.drop(name, "", "")
-            elif name not in wanted:
-                self.loop.drop(name, who, "no longer in the list of the accounts")
+        running = {name: self._running[name] for name in self.loop.machines}
+        for name, why in departures(node, running, wanted):
+            self.loop.drop(name, who if why else "", why)
+            wanted.pop(name, None)
         for name, entry in wanted.items():
             pause = node.pauses.get("") or node.pauses.get(name)
             by = pause or self._resumer(name) or Pause(who, "")
@@ -445,7 +459,7 @@ def run_node(
         process = NodeProcess(source, clock, room, Node(membership, number, clock), journal)
         # From before the membership on: who joins also leaves in order.
         with stopped_by_signals(stop):
-            if not _join(membership, here.host, here.number, clock, stop):
+            if not join_fleet(membership, here, clock, lambda: stop.has_come):
                 return
             stop.ends(process.loop)
             log.info("[FLEET] Node %s joined; the fleet has %d shards", name, number)
@@ -477,22 +491,25 @@ class _Stop:
             loop.stop()
 
 
-def _join(membership: Membership, host: str, process: int, clock: Clock, stop: _Stop) -> bool:
+def join_fleet(
+    membership: Membership, process: Process, clock: Clock, is_stopped: Callable[[], bool]
+) -> bool:
     """Join; wait for the lease of an earlier process of this name that may have been killed.
 
     Returns False if a stop came while it waited.
 
     Raises:
         Refused: another process is the node of that name, and is alive.
+        JournalError: the database cannot be reached.
     """
     end_ns = clock.waiting_ns() + round(LEASE_MOST_SEC * SECOND_NS)
     lease_ns = round(membership.lease_sec * SECOND_NS)
     told = ""
     while True:
-        holder = membership.join(host, process)
+        holder = membership.join(process.host, process.number)
         if not holder:
             return True
-        if stop.has_come:
+        if is_stopped():
             return False
         if not told:
             end_ns = clock.waiting_ns() + 2 * lease_ns

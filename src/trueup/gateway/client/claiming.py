@@ -22,7 +22,7 @@ from trueup.errors import (
     TrueupError,
 )
 from trueup.gateway.client.link import Link, exchange
-from trueup.gateway.client.renewals import RENEWALS
+from trueup.gateway.client.renewals import RENEWALS, Renewing
 from trueup.logs import Logger, logger
 from trueup.processes import this_process
 from trueup.protocol import guide
@@ -52,6 +52,7 @@ class GatewayClaims:
         name: the gateway's name in error texts.
         timeout_ms: how long to wait for a connection, and for each reply.
         is_served: whether the gateway has said already that it serves CLAIM.
+        renewals: takes the steps of the renewals; by default a thread of this process.
     """
 
     def __init__(
@@ -60,9 +61,11 @@ class GatewayClaims:
         name: str,
         timeout_ms: int,
         is_served: Callable[[], bool] = lambda: False,
+        renewals: Renewing | None = None,
     ) -> None:
         self._new_link, self._name, self._timeout_ms = new_link, name, timeout_ms
         self._is_served = is_served
+        self._renewals: Renewing = RENEWALS if renewals is None else renewals
         self._turn = Turn()
         self._link: Link | None = None
         self._request: ClaimRequest | None = None
@@ -97,7 +100,7 @@ class GatewayClaims:
         with self._turn:
             self._ask(request)
             self._request, self._trouble = request, ""
-            RENEWALS.add(self, self._interval_sec)
+            self._renewals.add(self, self._interval_sec)
 
     def name_journal(self, journal: str) -> None:
         """Renew the claim soon with the id of the writer's journal; does not wait.
@@ -107,7 +110,7 @@ class GatewayClaims:
         request = self._request
         if request is not None and request.journal != journal:
             self._request = msgspec.structs.replace(request, journal=journal)
-            RENEWALS.soon(self)
+            self._renewals.soon(self)
 
     def release(self) -> None:
         """Give the claim up and close the connection; a second call does nothing.
@@ -123,7 +126,7 @@ class GatewayClaims:
             if link is not None:
                 link.close()
         # Outside the turn, because the thread may be at a step of this claim.
-        RENEWALS.remove(self)
+        self._renewals.remove(self)
 
     def step(self, now: float) -> float | None:
         """Take the next step of a renewal without waiting; see `Renewable`."""

@@ -31,6 +31,7 @@ from trueup.gateway.client.history_reader import HistoryReader
 from trueup.gateway.client.link import HintLine, Link, Signal, Signals, exchange
 from trueup.gateway.client.listing import Form
 from trueup.gateway.client.reader import PLAIN, Question, Reader, Reading
+from trueup.gateway.client.renewals import Renewing
 from trueup.gateway.client.zmq_hints import ZmqHints
 from trueup.gateway.client.zmq_link import ZmqLink
 from trueup.logs import Logger, about_order, logger
@@ -71,6 +72,7 @@ class ExecutionGateway:
         link: makes a connection to an endpoint; by default ZeroMQ. A simulation has its own.
         hints: makes a subscription to a hint endpoint; by default ZeroMQ, or none with `link`.
         session: this client's name, unique among all clients; random by default.
+        renewals: renews claims; by default a thread of this process. A simulation has its own.
 
     Raises:
         SettingsError, KeysError: a setting or a key file cannot be used.
@@ -88,6 +90,7 @@ class ExecutionGateway:
         link: Callable[[str], Link] | None = None,
         hints: Callable[[str], HintLine] | None = None,
         session: str | None = None,
+        renewals: Renewing | None = None,
     ) -> None:
         if host is None or port is None or timeout_ms is None:
             # Import here: pydantic takes longer to import than all other modules of a bot together.
@@ -127,7 +130,11 @@ class ExecutionGateway:
         self._reading, self._past = Turn(), Turn()
         self._history = HistoryReader(link(self.url), self.url, timeout_ms)
         self._claims = GatewayClaims(
-            self._new_link, self.url, timeout_ms, lambda: CLAIM in self._reader.capabilities
+            self._new_link,
+            self.url,
+            timeout_ms,
+            lambda: CLAIM in self._reader.capabilities,
+            renewals,
         )
         self._tick_symbol: str | None = None
         self._tick_waited_ms = 0

@@ -34,6 +34,19 @@ class Renewable(Protocol):
         """
 
 
+class Renewing(Protocol):
+    """Takes the steps of renewals when they are due."""
+
+    def add(self, one: Renewable, wait_sec: float) -> None:
+        """Take the steps of a claim, the first one after a wait."""
+
+    def soon(self, one: Renewable) -> None:
+        """Take the next step of a claim at once, if it is renewed at all."""
+
+    def remove(self, one: Renewable) -> None:
+        """Renew a claim no more."""
+
+
 class Renewals:
     """Takes the steps of all renewals when they are due."""
 

@@ -94,7 +94,7 @@ def run(
     if strategy:
         plan = trading(plan)
     make_strategy = strategy_maker(strategy) if strategy else MovingAverageCross
-    with _quiet():
+    with quiet():
         # The judge comes first, so that verdicts do not depend on other watchers.
         world = World(plan, make_strategy=make_strategy)
         judge = Judge(world.scope, BookFold)
@@ -109,14 +109,14 @@ def run(
                 world.run()
         # Whatever broke the run off, the books could not come to agree: promise 1 is broken.
         except Overdue as error:
-            violations.append(Violation(1, _failure(error), world.now_ns))
+            violations.append(Violation(1, failure_of(error), world.now_ns))
         except (Endless, OutOfTouch, Stuck) as error:
             violations.append(Violation(1, str(error), world.now_ns))
         except StrategyError as error:
             at = f"Seed {plan.seed}, at {(world.now_ns - BEGIN_NS) / 1e9:.3f} s"
             raise StrategyError(f"{at}: {error}") from error
         except Exception as error:  # noqa: BLE001 - whatever fails, its seed must be told
-            violations.append(Violation(1, _failure(error), world.now_ns))
+            violations.append(Violation(1, failure_of(error), world.now_ns))
     return Report(
         plan,
         [*judge.verdicts(), *violations],
@@ -128,7 +128,7 @@ def run(
     )
 
 
-def _failure(error: BaseException) -> str:
+def failure_of(error: BaseException) -> str:
     """Return a sentence about the error that broke a run off."""
     if isinstance(error, Overdue):
         said = f"nothing came to an end within {RUN_S_MOST:g} real seconds"
@@ -212,7 +212,7 @@ def _seeded(plan: FaultPlan) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Suppress the product's log lines: a run reports by its facts."""
     log = logging.getLogger("trueup")
     before = log.level

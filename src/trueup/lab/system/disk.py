@@ -59,7 +59,7 @@ class Disk:
     ) -> None:
         self.journalled: Callable[[str, int, tuple[Row, ...]], None] = journalled
         self.struck: Callable[[Fault, str], None] = struck
-        self.connection: sqlite3.Connection = _copy(_template())
+        self.connection: sqlite3.Connection = copy_of(empty_journal())
         self.holder: Writer | None = None
         self.tokens = 0
         self.note: Tip | None = None
@@ -98,7 +98,7 @@ class Disk:
     def keep_safe(self) -> None:
         """Keep a copy of the durable contents before the first commit without a sync."""
         if self._safe is None:
-            self._safe = _copy(self.connection)
+            self._safe = copy_of(self.connection)
 
     def is_safe(self) -> None:
         """Treat all contents as durable."""
@@ -120,13 +120,13 @@ class Disk:
 
     def copied(self) -> JournalCopy:
         """Return a copy of the journal as it is now, and of the note beside it."""
-        return JournalCopy(_copy(self.connection), self.note)
+        return JournalCopy(copy_of(self.connection), self.note)
 
     def put_in_place(self, copy: JournalCopy, *, with_note: bool) -> None:
         """Put a copy in the journal's place: another file, which no process has open."""
         self._files += 1
         self.file = (1, self._files)
-        self.connection, self._safe = _copy(copy.connection), None
+        self.connection, self._safe = copy_of(copy.connection), None
         if with_note:
             self.note = copy.note
 
@@ -278,7 +278,7 @@ class DiskDatabase(SqliteDatabase):
 
 
 @functools.cache
-def _template() -> sqlite3.Connection:
+def empty_journal() -> sqlite3.Connection:
     """Return an empty journal that the product made in a file."""
     memory = connected(":memory:", 0)
     with tempfile.TemporaryDirectory(prefix="trueup-sim-") as folder:
@@ -292,7 +292,8 @@ def _template() -> sqlite3.Connection:
     return memory
 
 
-def _copy(connection: sqlite3.Connection) -> sqlite3.Connection:
+def copy_of(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """Return a copy of a database in memory."""
     copied = connected(":memory:", 0)
     connection.backup(copied)
     return copied

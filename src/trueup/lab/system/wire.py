@@ -33,6 +33,21 @@ class Sender(Protocol):
         """Return whether the process was killed."""
 
 
+class Way(Protocol):
+    """What carries requests to a gateway, and replies back."""
+
+    @property
+    def schedule(self) -> Schedule:
+        """The world's time."""
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether a gateway takes connections."""
+
+    def request(self, message: bytes, reply_to: Callable[[bytes], None]) -> None:
+        """Carry a request to the gateway, and its reply back."""
+
+
 class Armed(msgspec.Struct):
     """A fault that waits for a message: for an order, or for any message."""
 
@@ -270,7 +285,7 @@ class WorldHintLine:
 class WorldLink:
     """A `Link` on the simulated network, held by a process."""
 
-    def __init__(self, network: Network, owner: Sender) -> None:
+    def __init__(self, network: Way, owner: Sender) -> None:
         self._network, self._owner = network, owner
         self._schedule = network.schedule
         self._inbox: deque[bytes] = deque()

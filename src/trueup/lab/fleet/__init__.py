@@ -1,0 +1,1 @@
+"""The simulated fleet: several nodes, a database server and gateways in one process, by a seed."""
