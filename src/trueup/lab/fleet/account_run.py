@@ -109,7 +109,7 @@ class AccountRun:
             gateway = self._gateway(run)
             undo.callback(gateway.disconnect)
             account_of(gateway, process.clock)
-            journal = self._journal()
+            journal = self._journal(run)
             undo.callback(journal.close)
             account = Account(
                 gateway,
@@ -128,11 +128,17 @@ class AccountRun:
             except StillWaiting:
                 world.observe(facts.Waits(world.schedule.now_ns, self.name, process.name))
                 raise
-            process.pass_spot(Spot.CLAIMED)
+            self._open_slowly()
             self._obey_pause(account)
             self._note(account.reconciler.startup_recovery().status in BELIEVED)
             undo.pop_all()
         return account
+
+    def _open_slowly(self) -> None:
+        schedule, wait_ms = self._world.schedule, self._world.opening_ms(self._side)
+        if wait_ms:
+            schedule.run(schedule.now_ns + wait_ms * MS)
+            self._process.must_live()
 
     def _gateway(self, run: str) -> ExecutionGateway:
         process, setting = self._process, self._world.plan.setting
@@ -146,7 +152,7 @@ class AccountRun:
             renewals=process.renewals,
         )
 
-    def _journal(self) -> StoredJournal:
+    def _journal(self, opening: str) -> StoredJournal:
         process, world = self._process, self._world
         process.pass_spot(Spot.OPENING)
         is_sent = partial(process.pass_spot, Spot.JOURNALLED)
@@ -155,7 +161,7 @@ class AccountRun:
 
         def permit(used: Database) -> None:
             self.right.permit(used)
-            database.permitted(shard, process.run, epoch)
+            database.permitted(shard, process.run, epoch, opening)
 
         return open_to_write(
             database,

@@ -40,9 +40,9 @@ _TOKENS = frozenset({"token", "refused"})
 HIDDEN: Mapping[str, frozenset[str]] = {
     FENCED: frozenset(),
     EARLIER: _TOKENS,
-    OTHER: _TOKENS | {"in_doubt", "book", "requests", "record", "sent"},
+    OTHER: _TOKENS | {"claim", "in_doubt", "book", "requests", "record", "sent"},
 }
-ANSWERED = frozenset({"CLAIM", "SNAPSHOT"})
+CLAIM = "CLAIM"
 
 
 class _Head(msgspec.Struct):
@@ -52,6 +52,12 @@ class _Head(msgspec.Struct):
     token: int = 0
     release: bool = False
     order_id: str = ""
+    session: str = ""
+
+    @property
+    def opening(self) -> str:
+        """The name of the opening that asks: its session, or the end of its order's id."""
+        return self.session or self.order_id.split("_", 2)[-1]
 
 
 _head = msgspec.json.Decoder(_Head).decode
@@ -131,7 +137,7 @@ class AccountSide:
         reply = self.gateway.serve(message)
         if reply is None:
             return None
-        if hidden and asked.action in ANSWERED:
+        if hidden:
             reply = _without(reply, hidden)
         self._tell(asked, reply)
         return reply
@@ -142,13 +148,11 @@ class AccountSide:
         return _Head()
 
     def _tell(self, asked: _Head, reply: bytes) -> None:
-        now_ns, is_granted = self._schedule.now_ns, b'"SUCCESS"' in reply
-        if not asked.token:
-            return
-        if asked.action == "CLAIM" and is_granted and not asked.release and not self._hidden:
-            self._observe(facts.Granted(now_ns, self.name, asked.token))
+        now_ns, token = self._schedule.now_ns, 0 if self._hidden else asked.token
+        if asked.action == CLAIM and token and not asked.release and b'"SUCCESS"' in reply:
+            self._observe(facts.Granted(now_ns, self.name, token))
         elif asked.action == "SNAPSHOT" and b'"FAILED"' not in reply:
-            self._observe(facts.ReadUnder(now_ns, self.name, asked.token))
+            self._observe(facts.ReadBy(now_ns, self.name, asked.opening, token))
         elif asked.order_id and OLDER in reply:
             self._observe(facts.RefusedAsOld(now_ns, self.name, asked.token))
 
@@ -156,8 +160,8 @@ class AccountSide:
         if outcome.retcode not in DONE:
             return
         self.executed += 1
-        told = facts.Executed(self._schedule.now_ns, self.name, self._asked.token, request.comment)
-        self._observe(told)
+        now_ns, opening = self._schedule.now_ns, self._asked.opening
+        self._observe(facts.Executed(now_ns, self.name, opening, request.comment))
 
     def _quote(self) -> None:
         # Without quotations nobody knows the trade server's time.
@@ -167,6 +171,8 @@ class AccountSide:
 
 def _without(message: bytes, names: Iterable[str]) -> bytes:
     told: dict[str, Any] = msgspec.json.decode(message)
+    if "claim" in names and CLAIM in told.get("capabilities", ()):
+        told["capabilities"].remove(CLAIM)
     return msgspec.json.encode({key: value for key, value in told.items() if key not in names})
 
 

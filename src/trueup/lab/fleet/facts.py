@@ -78,7 +78,10 @@ class NodeGone(Fact, frozen=True):
 
 
 class WriterMade(Fact, frozen=True):
-    """A process became the writer of an account's journal, by a claim with this epoch."""
+    """A process became the writer of an account's journal, by a claim with this epoch.
+
+    `opening` is the name by which it asks and orders; each opening of an account has its own.
+    """
 
     account: str
     shard: int
@@ -86,6 +89,7 @@ class WriterMade(Fact, frozen=True):
     run: str
     epoch: int
     token: int
+    opening: str
 
 
 class Appended(Fact, frozen=True):
@@ -114,21 +118,19 @@ class Granted(Fact, frozen=True):
     token: int
 
 
-class ReadUnder(Fact, frozen=True):
-    """A gateway answered a question about an account under a fencing token."""
+class ReadBy(Fact, frozen=True):
+    """A gateway answered a question about an account; `token` is 0 if it records none."""
 
     account: str
+    opening: str
     token: int
 
 
 class Executed(Fact, frozen=True):
-    """The broker carried out an order that came under a fencing token.
-
-    `mark` is the comment, which finds the order's intent.
-    """
+    """The broker carried out an order; `mark` is its comment, which finds its intent."""
 
     account: str
-    token: int
+    opening: str
     mark: str
 
 

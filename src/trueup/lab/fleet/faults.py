@@ -14,10 +14,6 @@ from trueup.lab.fleet.spots import Spot
 from trueup.lab.system.schedule import MS, SECOND
 
 ANNA = "anna"
-# Past the lease, and as a rule past the time in which another node opens the accounts.
-FREEZE_MS = (LEASE_MS + 400, 6 * LEASE_MS)
-# So that the claim of the node may still hold afterwards.
-CLAIMED_MS = (300, 3 * LEASE_MS)
 # How far the clock of the other machine of the database may be from the one before.
 SERVER_SKEW_MS = (-900, 0, 0, 900, 5_000)
 
@@ -34,6 +30,9 @@ class StruckFleet(FleetWorld, Protocol):
 
     def arm(self, spot: Spot, fault: FleetFault, number: int, ms: int) -> None:
         """Let the next node that passes a moment stand still there."""
+
+    def open_slowly(self, ms: int, number: int) -> None:
+        """For a time, let accounts be read long after their claims."""
 
     def arm_late(self, one: FleetStrike, ms: int) -> None:
         """Let the next order arrive late."""
@@ -57,16 +56,23 @@ def _node(world: StruckFleet, chance: random.Random) -> SimulatedNode:
     return chance.choice(busy or world.nodes)
 
 
+def _freeze_ms(world: StruckFleet, chance: random.Random) -> int:
+    setting = world.plan.setting
+    # Without a fence the next owner waits longer.
+    waits_ms = 0 if setting.is_fenced else LEASE_MS + setting.timeout_ms
+    return chance.randrange(LEASE_MS + 400, 4 * LEASE_MS) + waits_ms
+
+
 def _freeze(world: StruckFleet, chance: random.Random, one: FleetStrike) -> None:
     node = _node(world, chance)
-    ms = _lasting(world, chance, *FREEZE_MS)
+    ms = max(1, min(_freeze_ms(world, chance), world.left_ms))
     world.struck(one.fault, f"{node.name}, for {ms} ms", one.number)
     node.freeze(ms, sleeps=world.plan.setting.sleeps)
 
 
-def _freeze_at(spot: Spot, most: tuple[int, int] = FREEZE_MS) -> Strike:
+def _freeze_at(spot: Spot) -> Strike:
     def arm(world: StruckFleet, chance: random.Random, one: FleetStrike) -> None:
-        world.arm(spot, one.fault, one.number, chance.randrange(*most))
+        world.arm(spot, one.fault, one.number, _freeze_ms(world, chance))
 
     return arm
 
@@ -86,8 +92,15 @@ def _cut_from_gateways(world: StruckFleet, chance: random.Random, one: FleetStri
     world.struck(one.fault, f"{node.name}, for {ms} ms", one.number)
 
 
+def _slow_openings(world: StruckFleet, chance: random.Random, one: FleetStrike) -> None:
+    ms = _lasting(world, chance, 2 * LEASE_MS, 5 * LEASE_MS)
+    world.struck(one.fault, f"for {ms} ms", one.number)
+    world.open_slowly(ms, one.number)
+
+
 def _clocks_apart(world: StruckFleet, chance: random.Random, one: FleetStrike) -> None:
-    node = _node(world, chance)
+    # Rather that of a machine that stands still: its clock is set when it wakes.
+    node = next((node for node in world.nodes if node.is_frozen), None) or _node(world, chance)
     seconds = chance.choice((-3_600, -30, -3, 3, 30, 86_400))
     node.machine.skew_ns += seconds * SECOND
     world.struck(one.fault, f"{node.name}, by {seconds} s", one.number)
@@ -157,13 +170,13 @@ STRIKES: Mapping[FleetFault, Strike] = {
     FleetFault.FREEZE_JOURNALLED: _freeze_at(Spot.JOURNALLED),
     FleetFault.FREEZE_SENDING: _freeze_at(Spot.SENDING),
     FleetFault.FREEZE_OPENING: _freeze_at(Spot.OPENING),
-    FleetFault.FREEZE_CLAIMED: _freeze_at(Spot.CLAIMED, CLAIMED_MS),
     FleetFault.CUT_FROM_DATABASE: _cut_from_database,
     FleetFault.CUT_FROM_GATEWAYS: _cut_from_gateways,
     FleetFault.CLOCKS_APART: _clocks_apart,
     FleetFault.KILL: _kill,
     FleetFault.ORDER_LATE: _order_late,
     FleetFault.ORDER_LATE_ALONE: _order_late,
+    FleetFault.SLOW_OPENINGS: _slow_openings,
     FleetFault.GATEWAY_RESTARTED: _gateway_restarted,
     FleetFault.MOVE: _move,
     FleetFault.DRAIN: _drain,

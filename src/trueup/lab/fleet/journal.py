@@ -66,7 +66,7 @@ class ServerDatabase(SqliteDatabase):
         self._session: Session | None = None
         self._sent: Sent | None = None
         self._rows: list[Row] = []
-        self._made_by: tuple[int, str, int] | None = None
+        self._made_by: tuple[int, str, int, str] | None = None
         self._token = 0
         self.connection_number: int = 0
         """How many sessions there were."""
@@ -160,9 +160,9 @@ class ServerDatabase(SqliteDatabase):
                 raise ConnectionLost(f"{NAME}: the connection was lost.")
         return super().fetch(statement, *parameters)
 
-    def permitted(self, shard: int, run: str, epoch: int) -> None:
+    def permitted(self, shard: int, run: str, epoch: int, opening: str) -> None:
         """Note by which claim this process becomes the writer, for the facts."""
-        self._made_by = shard, run, epoch
+        self._made_by = shard, run, epoch, opening
 
     def change_many(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
         """Run a statement for every row, and keep new rows of the journal for the facts."""
@@ -215,7 +215,7 @@ class ServerDatabase(SqliteDatabase):
         if any(row.kind == SENDING for row in rows):
             self._is_sent()
 
-    def _tell_writer(self, shard: int, run: str, epoch: int) -> None:
+    def _tell_writer(self, shard: int, run: str, epoch: int, opening: str) -> None:
         ((self._token,),) = super().fetch("SELECT token FROM journal_writers")
         self._server.observe(
             facts.WriterMade(
@@ -226,5 +226,6 @@ class ServerDatabase(SqliteDatabase):
                 run=run,
                 epoch=epoch,
                 token=self._token,
+                opening=opening,
             )
         )

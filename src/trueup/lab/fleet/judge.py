@@ -123,31 +123,55 @@ class WritersFollowClaims:
 
 
 class NothingOlder:
-    """Nothing is executed under an older token, once the newer one has read or was granted."""
+    """Nothing is executed for a former writer, once a newer one has read the account.
+
+    A gateway that records fencing tokens answers no former writer either.
+    """
 
     number = ONE_WRITER
 
     def __init__(self) -> None:
+        self._token_of: dict[str, int] = {}
+        # By account: the newest token that has read, and that was granted.
         self._newest: dict[str, int] = defaultdict(int)
+        self._granted: dict[str, int] = defaultdict(int)
 
     def steps(self) -> Mapping[type[Fact], Step]:
         """Return the facts to judge, each with its step."""
         return {
+            facts.WriterMade: self._made,
             facts.Granted: self._seen,
-            facts.ReadUnder: self._seen,
+            facts.ReadBy: self._read,
             facts.Executed: self._executed,
         }
 
-    def _seen(self, fact: facts.Granted | facts.ReadUnder) -> Iterator[str]:
-        self._newest[fact.account] = max(self._newest[fact.account], fact.token)
+    def _made(self, fact: facts.WriterMade) -> Iterator[str]:
+        self._token_of[fact.opening] = fact.token
         yield from ()
 
-    def _executed(self, fact: facts.Executed) -> Iterator[str]:
-        newest = self._newest[fact.account]
+    def _seen(self, fact: facts.Granted | facts.ReadBy) -> Iterator[str]:
+        newest = self._granted[fact.account]
         if fact.token < newest:
             yield (
-                f"order {fact.mark} of {fact.account} was executed under token {fact.token}, and "
-                f"token {newest} had read the account"
+                f"the gateway of {fact.account} answered token {fact.token} after it had granted "
+                f"{newest}"
+            )
+        self._granted[fact.account] = max(newest, fact.token)
+
+    def _read(self, fact: facts.ReadBy) -> Iterator[str]:
+        if fact.token:
+            yield from self._seen(fact)
+        # The first reading of an opening is only for the name of the account.
+        token = self._token_of.get(fact.opening, 0)
+        self._newest[fact.account] = max(self._newest[fact.account], token)
+
+    def _executed(self, fact: facts.Executed) -> Iterator[str]:
+        account, token = fact.account, self._token_of.get(fact.opening, 0)
+        newest = max(self._newest[account], self._granted[account])
+        if token < newest:
+            yield (
+                f"order {fact.mark} of {account} was executed for the writer with token {token}, "
+                f"after the one with {newest} had come"
             )
 
 

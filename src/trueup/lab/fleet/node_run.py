@@ -48,6 +48,9 @@ class FleetWorld(Protocol):
     def pass_spot(self, node: SimulatedNode, spot: Spot) -> None:
         """Let the node stand still if a fault waits for that moment."""
 
+    def opening_ms(self, side: AccountSide) -> int:
+        """Return how long after its claim the account that is opened now is read."""
+
     def order_late_ms(self, node: SimulatedNode) -> int:
         """Return how late the order that leaves now arrives."""
 

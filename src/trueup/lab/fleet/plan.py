@@ -15,8 +15,12 @@ import msgspec
 
 SAFETY_MS_LEAST, SAFETY_MS_MOST = 14_000, 24_000
 STRIKES_LEAST, STRIKES_MOST = 2, 6
+# Before that, the nodes share the accounts out.
+FIRST_MS = 3_000
+# The share of runs with faults that come one after the other.
+PLOTS = 0.5
 # The gateways of a run: those of this release, of an earlier one without fencing tokens, and of
-# somebody else, without a record of requests as well.
+# somebody else, without claims and without a record of requests as well.
 FENCED, EARLIER, OTHER = "fenced", "earlier", "other"
 GATEWAYS = (FENCED, FENCED, FENCED, FENCED, EARLIER, OTHER, OTHER)
 LEASE_MS = 1_500
@@ -30,7 +34,6 @@ class FleetFault(enum.Enum):
     FREEZE_JOURNALLED = "a node stands still with an order journalled and not sent"
     FREEZE_SENDING = "a node stands still with an order about to leave"
     FREEZE_OPENING = "a node stands still before it opens an account"
-    FREEZE_CLAIMED = "a node stands still after its claim at a gateway, before it reads the account"
     CUT_FROM_DATABASE = "a node is cut off from the database"
     CUT_FROM_GATEWAYS = "a node is cut off from the gateways"
     CLOCKS_APART = "the clock of a node's machine is set"
@@ -38,6 +41,7 @@ class FleetFault(enum.Enum):
     # Other faults.
     ORDER_LATE = "an order is sent, and late on the wire"
     ORDER_LATE_ALONE = "an order is sent and late on the wire, and its node is killed"
+    SLOW_OPENINGS = "accounts are claimed at their gateways, and read much later"
     GATEWAY_RESTARTED = "a gateway's machine loses its power"
     # Acts of people and of the database.
     MOVE = "an account is moved to another node"
@@ -53,7 +57,6 @@ FREEZES = frozenset(
         FleetFault.FREEZE_JOURNALLED,
         FleetFault.FREEZE_SENDING,
         FleetFault.FREEZE_OPENING,
-        FleetFault.FREEZE_CLAIMED,
     }
 )
 # Of these each is met together with each of the acts.
@@ -142,7 +145,10 @@ def draw(seed: int) -> FleetPlan:
     chance = random.Random(f"fleet {seed}")
     setting = _setting(chance)
     safety_ms = chance.randrange(SAFETY_MS_LEAST, SAFETY_MS_MOST)
-    drawn = [*_focus(seed, chance, safety_ms, setting), *_others(chance, safety_ms, setting)]
+    # What comes by chance first would be in the way of a plot as often as not.
+    second = _plot(chance, setting) if chance.random() < PLOTS else []
+    second = second or _others(chance, safety_ms, setting)
+    drawn = [*_focus(seed, chance, safety_ms, setting), *second]
     drawn.sort(key=lambda one: one[0])
     strikes = tuple(FleetStrike(n, at_ms, fault) for n, (at_ms, fault) in enumerate(drawn, 1))
     return FleetPlan(seed, setting, safety_ms, strikes)
@@ -176,14 +182,26 @@ def _focus(
         if fault is FleetFault.FREEZE:
             kinds = sorted(FREEZES, key=lambda one: one.name)
             struck = chance.choice([one for one in kinds if fits(one, setting)])
-        at_ms = chance.randrange(4_000, safety_ms - 2_000)
+        at_ms = chance.randrange(FIRST_MS, safety_ms - 2_000)
         found += [(at_ms, struck), (at_ms + chance.randrange(1_500), act)]
-        if struck is FleetFault.FREEZE_SENDING:
-            # The next owner stands between its claim and its first reading when the order comes.
-            found.append((at_ms, FleetFault.FREEZE_CLAIMED))
-            if chance.random() < 0.5:
-                found.append((at_ms + 2 * LEASE_MS, FleetFault.GATEWAY_RESTARTED))
     return found
+
+
+def _plot(chance: random.Random, setting: FleetSetting) -> list[tuple[int, FleetFault]]:
+    """Return faults that come one after the other so that a single rule decides.
+
+    Behind gateways with fences, an order of the former owner arrives after the claim of the next
+    one and before its first question, which would withdraw the order. Behind the others, an order
+    is sent long after the lease, or arrives after the next owner could have read the account.
+    """
+    at_ms = chance.randrange(FIRST_MS, 2 * FIRST_MS)
+    if setting.is_fenced:
+        sent = chance.choice((FleetFault.FREEZE_SENDING, FleetFault.ORDER_LATE_ALONE))
+        return [(at_ms, sent), (at_ms, FleetFault.SLOW_OPENINGS)]
+    if chance.random() < 0.5:
+        return [(at_ms, FleetFault.ORDER_LATE_ALONE)]
+    set_ms = at_ms + setting.wish_ms + chance.randrange(LEASE_MS)
+    return [(at_ms, FleetFault.FREEZE_JOURNALLED), (set_ms, FleetFault.CLOCKS_APART)]
 
 
 def _others(
@@ -192,7 +210,7 @@ def _others(
     kinds = [fault for fault in OTHERS if fits(fault, setting)]
     drawn = chance.sample(kinds, 3)
     count = chance.randint(STRIKES_LEAST, STRIKES_MOST)
-    return [(chance.randrange(3_000, safety_ms), chance.choice(drawn)) for _ in range(count)]
+    return [(chance.randrange(FIRST_MS, safety_ms), chance.choice(drawn)) for _ in range(count)]
 
 
 def fits(fault: FleetFault, setting: Any) -> bool:

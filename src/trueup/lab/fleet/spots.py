@@ -11,4 +11,3 @@ class Spot(enum.Enum):
     JOURNALLED = "an order is journalled, and the right to send it is not checked yet"
     SENDING = "an order is about to leave"
     OPENING = "an account of a claimed shard is about to be opened"
-    CLAIMED = "an account is claimed at its gateway, and not read yet"

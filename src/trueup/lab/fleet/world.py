@@ -7,6 +7,7 @@ has one more order executed.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 from trueup.core.book.book import Book
@@ -63,6 +64,8 @@ class World:
         ]
         self._faults_end_ns = BEGIN_NS + plan.safety_ms * MS
         self._armed: dict[Spot, tuple[FleetFault, int, int]] = {}
+        self._slow_until_ns = self._slow_number = 0
+        self._slow: random.Random = plan.chance("slow openings")
         self._late: tuple[FleetStrike, int] | None = None
         self._acts: list[tuple[int, FleetFault]] = []
 
@@ -92,7 +95,7 @@ class World:
 
     def _heal(self) -> None:
         self._armed.clear()
-        self._late = None
+        self._late, self._slow_until_ns = None, 0
         for node in self.nodes:
             node.database_cut_until_ns = node.gateways_cut_until_ns = 0
             self.server.drain(node.name, "")
@@ -218,6 +221,24 @@ class World:
         ms = max(1, min(ms, self.left_ms))
         self.struck(fault, f"{node.name}, for {ms} ms", number)
         node.freeze(ms, sleeps=self.plan.setting.sleeps)
+
+    def open_slowly(self, ms: int, number: int) -> None:
+        """For a time, let accounts be read long after their claims."""
+        self._slow_number = number
+        self._slow_until_ns = self.schedule.now_ns + ms * MS
+
+    def opening_ms(self, side: AccountSide) -> int:
+        """Return how long after its claim the account that is opened now is read.
+
+        Its gateway may lose its power meanwhile.
+        """
+        left_ms = (self._slow_until_ns - self.schedule.now_ns) // MS
+        if left_ms <= 0:
+            return 0
+        if self.plan.setting.is_fenced and self._slow.random() < 0.5:
+            self.struck(FleetFault.GATEWAY_RESTARTED, f"that of {side.name}", self._slow_number)
+            side.lose_power(self._slow.randrange(50, 500))
+        return self._slow.randrange(left_ms // 2, left_ms + 1)
 
     def arm_late(self, one: FleetStrike, ms: int) -> None:
         """Let the next order arrive late."""
