@@ -68,7 +68,7 @@ class Account:
     Args:
         source: an `ExecutionGateway`, or a terminal: an object with the official module's
             functions, whose calls are then made in this process.
-        journal: as for `PortfolioManager`.
+        journal: as for `PortfolioManager`, or a database that is not connected yet.
         magics: the magic numbers of this program; positions with another magic number are foreign.
             The first is the default of its orders. Without any, every position is ours.
         symbols: the symbols of this program; without any, every symbol of the account.
@@ -96,7 +96,7 @@ class Account:
         self,
         source: ExecutionGateway | Terminal,
         *,
-        journal: Journal | str | Path | None = None,
+        journal: Journal | Database | str | Path | None = None,
         magics: Iterable[int] = (),
         symbols: Iterable[str] = (),
         policy: Policy | None = None,
@@ -119,11 +119,11 @@ class Account:
         self.name: str = account_of(self.gateway, clock).name
         stream = stream_of(self.name, numbers, names)
         with ExitStack() as undo:
-            if permit is not None and isinstance(journal, str | Path):
+            if isinstance(journal, Database) or (permit and isinstance(journal, str | Path)):
                 opened = open_journal(
                     journal,
                     stream,
-                    take_over=True,
+                    take_over=permit is not None,
                     permit=permit,
                     now_ns=(clock or SystemClock()).now_ns,
                 )

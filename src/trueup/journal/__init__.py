@@ -42,7 +42,7 @@ __all__ = [
 
 
 def open_journal(
-    url_or_path: str | Path,
+    url_or_path: str | Path | Database,
     stream: str,
     *,
     holder: str | None = None,
@@ -53,7 +53,8 @@ def open_journal(
     """Open a stream for writing; create or upgrade the journal where needed.
 
     Args:
-        url_or_path: a SQLite file (`bot.db`) or a `postgresql://` URL.
+        url_or_path: a SQLite file (`bot.db`), a `postgresql://` URL, or a database that is not
+            connected yet.
         stream: the name of the stream, usually the account's.
         holder: the name of this program in the error that a second writer gets; by default the
             program's file name.
@@ -73,7 +74,7 @@ def open_journal(
     from trueup.journal.writing.store import open_to_write
 
     return open_to_write(
-        database_at(url_or_path),
+        database_at(url_or_path) if isinstance(url_or_path, str | Path) else url_or_path,
         stream,
         holder=holder,
         take_over=take_over,

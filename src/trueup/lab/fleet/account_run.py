@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from trueup.core.claims import stream_of
 from trueup.core.limits.limits import NO_LIMITS
 from trueup.core.policy import Policy
-from trueup.doors.account import Account, account_of, scope_policy
+from trueup.doors.account import Account, scope_policy
 from trueup.doors.accounts.machine import PAUSED_IN_FLEET
 from trueup.doors.accounts.opened_account import StillWaiting, wait_for_former
 from trueup.doors.fleet.node import Node, ShardRight
@@ -19,7 +18,6 @@ from trueup.doors.fleet.shards import shard_of
 from trueup.errors import JournalConflict, Refused, TrueupError
 from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.journal.database.database import Database
-from trueup.journal.writing.store import StoredJournal, open_to_write
 from trueup.lab.fleet import facts
 from trueup.lab.fleet.account_side import AccountSide
 from trueup.lab.fleet.journal import ServerDatabase
@@ -108,17 +106,22 @@ class AccountRun:
         with ExitStack() as undo:
             gateway = self._gateway(run)
             undo.callback(gateway.disconnect)
-            account_of(gateway, process.clock)
-            journal = self._journal(run)
-            undo.callback(journal.close)
+            process.pass_spot(Spot.OPENING)
+            database = self._database()
+
+            def permit(used: Database) -> None:
+                self.right.permit(used)
+                database.permitted(self.claim, run)
+
             account = Account(
                 gateway,
-                journal=journal,
+                journal=database,
                 policy=POLICY,
                 account=self._side.login_name,
                 clock=process.clock,
                 limits=NO_LIMITS,
                 sync_interval_sec=world.plan.setting.sync_ms / 1_000,
+                permit=permit,
                 run=run,
             )
             undo.callback(account.shut)
@@ -152,25 +155,10 @@ class AccountRun:
             renewals=process.renewals,
         )
 
-    def _journal(self, opening: str) -> StoredJournal:
-        process, world = self._process, self._world
-        process.pass_spot(Spot.OPENING)
+    def _database(self) -> ServerDatabase:
+        process = self._process
         is_sent = partial(process.pass_spot, Spot.JOURNALLED)
-        database = ServerDatabase(world.server, process, self.name, is_sent)
-        shard, epoch = self.claim
-
-        def permit(used: Database) -> None:
-            self.right.permit(used)
-            database.permitted(shard, process.run, epoch, opening)
-
-        return open_to_write(
-            database,
-            stream_of(self._side.login_name, (), ()),
-            holder=process.name,
-            take_over=True,
-            now_ns=process.clock.now_ns,
-            permit=permit,
-        )
+        return ServerDatabase(self._world.server, process, self.name, is_sent)
 
     def _trade(self, account: Account) -> None:
         world, name = self._world, self.name
@@ -195,5 +183,3 @@ class AccountRun:
             account.pause(pause.who, why=PAUSED_IN_FLEET)
         elif account.paused is not None and account.paused.why.startswith(PAUSED_IN_FLEET):
             account.resume("fleet", why="no longer paused")
-
-

@@ -155,7 +155,11 @@ def _pause(world: StruckFleet, chance: random.Random, one: FleetStrike) -> None:
     world.struck(one.fault, account or "all", one.number)
     world.server.pauses[account] = Pause(ANNA, "")
     ms = _lasting(world, chance, 500, 3 * LEASE_MS)
-    world.schedule.after(ms, lambda: world.server.pauses.pop(account, None))
+
+    def resume() -> None:
+        world.server.pauses.pop(account, None)
+
+    world.schedule.after(ms, resume)
 
 
 def _end(world: StruckFleet, chance: random.Random, one: FleetStrike) -> None:

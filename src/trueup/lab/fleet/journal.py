@@ -66,7 +66,7 @@ class ServerDatabase(SqliteDatabase):
         self._session: Session | None = None
         self._sent: Sent | None = None
         self._rows: list[Row] = []
-        self._made_by: tuple[int, str, int, str] | None = None
+        self._made_by: tuple[int, int, str] | None = None
         self._token = 0
         self.connection_number: int = 0
         """How many sessions there were."""
@@ -160,9 +160,9 @@ class ServerDatabase(SqliteDatabase):
                 raise ConnectionLost(f"{NAME}: the connection was lost.")
         return super().fetch(statement, *parameters)
 
-    def permitted(self, shard: int, run: str, epoch: int, opening: str) -> None:
+    def permitted(self, claim: tuple[int, int], opening: str) -> None:
         """Note by which claim this process becomes the writer, for the facts."""
-        self._made_by = shard, run, epoch, opening
+        self._made_by = *claim, opening
 
     def change_many(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
         """Run a statement for every row, and keep new rows of the journal for the facts."""
@@ -215,7 +215,7 @@ class ServerDatabase(SqliteDatabase):
         if any(row.kind == SENDING for row in rows):
             self._is_sent()
 
-    def _tell_writer(self, shard: int, run: str, epoch: int, opening: str) -> None:
+    def _tell_writer(self, shard: int, epoch: int, opening: str) -> None:
         ((self._token,),) = super().fetch("SELECT token FROM journal_writers")
         self._server.observe(
             facts.WriterMade(
@@ -223,7 +223,7 @@ class ServerDatabase(SqliteDatabase):
                 account=self._account,
                 shard=shard,
                 node=self._client.name,
-                run=run,
+                run=self._client.run,
                 epoch=epoch,
                 token=self._token,
                 opening=opening,

@@ -68,9 +68,7 @@ def run(plan: FleetPlan, watchers: Iterable[Watcher] = ()) -> FleetReport:
     )
 
 
-def run_many(
-    seeds: Iterable[int], coverage: FleetCoverage | None = None
-) -> Iterator[FleetReport]:
+def run_many(seeds: Iterable[int], coverage: FleetCoverage | None = None) -> Iterator[FleetReport]:
     """Run many seeds, and yield their reports in the order of the seeds."""
     watchers = () if coverage is None else (coverage,)
     for seed in seeds:

@@ -33,8 +33,12 @@ class Client(Protocol):
     """A process at the server."""
 
     name: str
-    database_cuts: int
-    """How often the process was cut off from the server."""
+    run: str
+    """The name of the process, unique among all."""
+
+    @property
+    def database_cuts(self) -> int:
+        """How often the process was cut off from the server."""
 
     @property
     def is_cut_from_database(self) -> bool:
@@ -297,8 +301,10 @@ class Server:
     def _may_have(self, shard: ShardRow, name: str) -> bool:
         pinned = None if shard.pinned is None else self.nodes.get(shard.pinned)
         is_elsewhere = pinned is not None and shard.pinned != name
-        return not is_elsewhere or bool(pinned and pinned.drained_by) or not (
-            pinned and pinned.is_alive(self.now_ns)
+        return (
+            not is_elsewhere
+            or bool(pinned and pinned.drained_by)
+            or not (pinned and pinned.is_alive(self.now_ns))
         )
 
     def wait_for_locks(self) -> None:
@@ -307,7 +313,12 @@ class Server:
         self.schedule.run(self.schedule.now_ns + wait_ns)
 
     def take(
-        self, name: str, run: str, seen: list[tuple[int, int]], looked_ns: int, looked_server_ns: int
+        self,
+        name: str,
+        run: str,
+        seen: list[tuple[int, int]],
+        looked_ns: int,
+        looked_server_ns: int,
     ) -> dict[int, tuple[int, str | None, str]]:
         """Claim the shards that a look has found: the second half of a claim.
 

@@ -17,7 +17,15 @@ from trueup.lab.fleet.account_run import AccountRun
 from trueup.lab.fleet.account_side import AccountOwner, AccountSide
 from trueup.lab.fleet.faults import strike
 from trueup.lab.fleet.node_run import SimulatedNode
-from trueup.lab.fleet.plan import ACTS, FREEZES, LEASE_MS, OF_NODE, FleetFault, FleetPlan, FleetStrike
+from trueup.lab.fleet.plan import (
+    ACTS,
+    FREEZES,
+    LEASE_MS,
+    OF_NODE,
+    FleetFault,
+    FleetPlan,
+    FleetStrike,
+)
 from trueup.lab.fleet.server import Server
 from trueup.lab.fleet.spots import Spot
 from trueup.lab.fleet.tasks import TaskSchedule
