@@ -1,4 +1,7 @@
-"""Membership and claims in a real PostgreSQL: by the server's clock, and never two owners."""
+"""Membership and claims in a real PostgreSQL: locks, races and tables.
+
+What the simulated server does as well is in `test_membership_contract.py`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import pytest
 
 from tests.support.servers import until
 from trueup.doors.fleet import membership as membership_module
-from trueup.doors.fleet.membership import CLAIM, Membership, OwnedShard, Replaced
+from trueup.doors.fleet.membership import CLAIM, Membership
 from trueup.doors.fleet.tables import ensure_tables, fleet_database
 from trueup.errors import JournalConflict, JournalError, SettingsError
 
@@ -64,96 +67,6 @@ def world(url: str) -> Iterator[World]:
 
 def claimed(node: Membership, most: int = SHARDS, *, of_dead: bool = True) -> set[int]:
     return set(node.claim(ALL, most, of_dead=of_dead))
-
-
-def test_two_nodes_share_the_shards_and_nobody_gets_one_twice(world: World) -> None:
-    first, second = world.node("a"), world.node("b")
-    assert len(claimed(first, 3)) == 3
-    assert len(claimed(second)) == 5
-    assert claimed(first) == set()
-    assert sorted(world.owners().values(), key=str) == ["a"] * 3 + ["b"] * 5
-
-
-def test_only_shards_with_accounts_are_claimed(world: World) -> None:
-    node = world.node("a")
-    assert set(node.claim([2, 5], SHARDS, of_dead=True)) == {2, 5}
-
-
-def test_shards_of_a_dead_node_are_claimed_with_a_greater_epoch(world: World) -> None:
-    first, second = world.node("a"), world.node("b")
-    assert first.claim(ALL, SHARDS, of_dead=True) == {n: OwnedShard(1) for n in ALL}
-    assert claimed(second) == set()
-    world.pass_a_lease("a")
-    # A node that is not settled leaves the dead alone.
-    assert claimed(second, of_dead=False) == set()
-    assert second.claim(ALL, SHARDS, of_dead=True) == {n: OwnedShard(2, None, "a") for n in ALL}
-    # The frozen node wakes: it has nothing, and gives nothing of another's back.
-    view = first.beat(ALL, "{}")
-    assert (view.owned, view.is_settled) == ({}, False)
-    first.give_back(0, 1)
-    assert set(world.owners().values()) == {"b"}
-
-
-def test_node_is_settled_after_a_lease_without_a_break(world: World) -> None:
-    node = world.node("a")
-    assert not node.beat(ALL, "{}").is_settled
-    world.settle("a")
-    assert node.beat(ALL, "{}").is_settled
-    # After an outage of the database every node seems to be dead: nobody may take from anybody.
-    world.pass_a_lease("a")
-    assert not node.beat(ALL, "{}").is_settled
-
-
-def test_given_back_shard_is_free_at_once(world: World) -> None:
-    first, second = world.node("a"), world.node("b")
-    claimed(first)
-    first.give_back(3, 1)
-    assert second.claim(ALL, SHARDS, of_dead=False) == {3: OwnedShard(2)}
-    # To give back by an earlier claim changes nothing.
-    second.give_back(3, 1)
-    assert world.owners()[3] == "b"
-
-
-def test_node_that_leaves_gives_all_back(world: World) -> None:
-    first, second = world.node("a"), world.node("b")
-    claimed(first)
-    first.leave()
-    assert claimed(second, of_dead=False) == set(ALL)
-    with pytest.raises(Replaced):
-        first.beat(ALL, "{}")
-
-
-def test_second_process_of_a_name_waits_for_the_lease_of_the_first(world: World) -> None:
-    first = world.node("a", "one")
-    claimed(first)
-    database = fleet_database(world.url)
-    database.connect()
-    second = Membership(database, "a", "two", LEASE_SEC)
-    assert second.join("there", 2) == "process 1 on here"
-    world.pass_a_lease("a")
-    assert second.join("there", 2) == ""
-    with pytest.raises(Replaced):
-        first.beat(ALL, "{}")
-    # The shards of the first are free, as its run is over.
-    assert claimed(second, of_dead=False) == set(ALL)
-    database.close()
-
-
-def test_drained_node_is_drained_when_it_comes_back(world: World) -> None:
-    first = world.node("a", "one")
-    world.sql.execute("UPDATE fleet_nodes SET drained_by = 'anna'")
-    assert first.beat(ALL, "{}").is_drained
-    first.leave()
-    assert world.node("a", "two").beat(ALL, "{}").is_drained
-
-
-def test_pinned_shard_goes_to_its_node_alone_while_that_is_alive(world: World) -> None:
-    first, second = world.node("a"), world.node("b")
-    world.sql.execute("UPDATE fleet_shards SET pinned = 'b' WHERE number = 2")
-    assert claimed(first) == set(ALL) - {2}
-    assert set(second.claim(ALL, SHARDS, of_dead=True, pinned_alone=True)) == {2}
-    world.pass_a_lease("b")
-    assert claimed(first) == {2}
 
 
 def test_permit_holds_the_claim_until_the_end_of_the_transaction(world: World) -> None:

@@ -28,7 +28,8 @@ CATCH_ALL = (
     *("gateway/server/front.py", "runtime/bot/answers.py", "runtime/sync/sources.py"),
     *("runtime/trading/strategy_loading.py", "runtime/trading/own_code.py"),
     "runtime/trading/own_strategy.py",
-    "lab/runs/run.py",
+    # A run that breaks off is told with its seed.
+    *("lab/runs/run.py", "lab/fleet/run.py", "lab/fleet/tasks.py"),
     # What fails for one account must not end the others.
     *("doors/accounts/machine.py", "doors/accounts/control.py", "gateway/client/renewals.py"),
     # Without heartbeats all accounts of a node would go to others.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -18,17 +19,19 @@ from trueup.doors.fleet.shards import shard_of
 from trueup.errors import JournalConflict, Refused, TrueupError
 from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.journal.database.database import Database
+from trueup.lab.facts.facts import Fact
 from trueup.lab.fleet import facts
-from trueup.lab.fleet.account_side import AccountSide
+from trueup.lab.fleet.account_side import AccountOwner, AccountSide
 from trueup.lab.fleet.journal import ServerDatabase
+from trueup.lab.fleet.plan import FleetPlan
+from trueup.lab.fleet.server import Client, Server
 from trueup.lab.fleet.spots import Spot
-from trueup.lab.fleet.way import Way
+from trueup.lab.fleet.tasks import TaskSchedule
+from trueup.lab.fleet.way import OnTheWay, Way, WorldRenewals
+from trueup.lab.system.clocks import ProcessClock
 from trueup.lab.system.schedule import MS
 from trueup.lab.system.views import BELIEVED
 from trueup.lab.system.wire import WorldLink
-
-if TYPE_CHECKING:
-    from trueup.lab.fleet.node_run import NodeRun
 
 # Shorter than the usual wait, as the world's gateways execute nothing late: see `GRACE_SEC` of
 # `lab.world.world`.
@@ -37,17 +40,50 @@ RETRY_MS, RETRY_MOST_MS = 500, 2_000
 NOT_SENT = "Not sent: "
 
 
+class AccountWorld(Protocol):
+    """The world, as an account knows it."""
+
+    plan: FleetPlan
+    schedule: TaskSchedule
+    server: Server
+    owners: dict[str, AccountOwner]
+
+    def observe(self, fact: Fact) -> None:
+        """Take a fact."""
+
+    def opening_ms(self, side: AccountSide) -> int:
+        """Return how long after its claim the account that is opened now is read."""
+
+
+class AccountProcess(Client, OnTheWay, Protocol):
+    """The process of an account."""
+
+    is_stopped: bool
+    clock: ProcessClock
+    renewals: WorldRenewals
+    chance: random.Random
+
+    def pass_spot(self, spot: Spot) -> None:
+        """Pass a moment at which the process may stand still."""
+
+    def has_closed(self, name: str) -> None:
+        """Forget an account that is closed."""
+
+
 class AccountRun:
     """An account at a process.
 
     Args:
         process: the process.
-        node: its node.
+        world: the world.
+        node: the process's node.
         side: the account's gateway.
     """
 
-    def __init__(self, process: NodeRun, node: Node, side: AccountSide) -> None:
-        self._process, self._world, self._side = process, process.world, side
+    def __init__(
+        self, process: AccountProcess, world: AccountWorld, node: Node, side: AccountSide
+    ) -> None:
+        self._process, self._world, self._side = process, world, side
         self.name = side.name
         number = shard_of(side.name, node.shards)
         self.claim: tuple[int, int] = number, node.owned[number].epoch
@@ -82,7 +118,7 @@ class AccountRun:
                 failures += 1
             self._shut()
             self._rest(min(RETRY_MS * 2 ** min(failures, 4), RETRY_MOST_MS))
-        self._process.accounts.pop(self.name, None)
+        self._process.has_closed(self.name)
 
     def _rest(self, ms: int) -> None:
         schedule = self._world.schedule
@@ -145,7 +181,7 @@ class AccountRun:
 
     def _gateway(self, run: str) -> ExecutionGateway:
         process, setting = self._process, self._world.plan.setting
-        way = Way(self._side.network, process, process.host.chance, loses=not setting.is_fenced)
+        way = Way(self._side.network, process, process.chance, loses=not setting.is_fenced)
         return ExecutionGateway(
             "127.0.0.1",
             5555,

@@ -121,6 +121,7 @@ class NodeRun:
         """The process ends in order."""
         self.clock: ProcessClock = ProcessClock(host.machine, world.schedule.run)
         self.renewals: WorldRenewals = WorldRenewals(world.schedule, self)
+        self.chance: random.Random = host.chance
         self.accounts: dict[str, AccountRun] = {}
         self.node: Node | None = None
         self._tasks: list[Task] = []
@@ -180,6 +181,10 @@ class NodeRun:
         self.world.schedule.run(self.world.schedule.now_ns)
         self.must_live()
 
+    def has_closed(self, name: str) -> None:
+        """Forget an account that is closed."""
+        self.accounts.pop(name, None)
+
     # The thread of the heartbeats.
 
     def _live(self) -> None:
@@ -230,5 +235,7 @@ class NodeRun:
         for name, _ in departures(node, running, wanted):
             self.accounts[name].is_dropped = True
         for name in sorted(wanted - self.accounts.keys()):
-            account = self.accounts[name] = AccountRun(self, node, self.world.sides[name])
+            account = self.accounts[name] = AccountRun(
+                self, self.world, node, self.world.sides[name]
+            )
             self.begin_task(account.live)
