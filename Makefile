@@ -78,6 +78,7 @@ mutation-sample: setup ## The same for a sample of another package: make mutatio
 
 mutants: setup ## Find bugs that are seeded on purpose, and write the table of them
 	$(BIN)/python -m tests.world.mutants
+	$(BIN)/python -m tests.fleet.mutants
 
 peers: setup ## Run packages of other authors, bare and behind the door, and write the table of it
 	$(BIN)/python -m tests.peers $(ARGS)

@@ -7,10 +7,13 @@ as long as a context lasts, from outside.
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable
 from typing import Any
+from pathlib import Path
 from unittest import mock
 
+from tests.world.mutants import bug_of, write_table
 from trueup.doors.account import Account
 from trueup.doors.accounts.right import Right
 from trueup.doors.fleet.node import SECOND_NS, Node, ShardRight
@@ -25,6 +28,8 @@ from trueup.lab.fleet.run import run
 from trueup.lab.fleet.server import Server, ShardRow
 
 SEEDS = 600
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "internals" / "simulator.md"
+BEGIN, END = "<!-- fleet mutants: begin -->", "<!-- fleet mutants: end -->"
 
 Patch = contextlib.AbstractContextManager[Any]
 
@@ -168,3 +173,18 @@ def first_seed(mutant: Callable[[], Patch], seeds: int = SEEDS) -> tuple[int, in
             if violations:
                 return seed, violations[0].invariant, violations[0].sentence
     return None
+
+
+def main() -> int:
+    """Try all mutants, write the table, and return 1 when one was not caught."""
+    found = {}
+    for mutant in MUTANTS:
+        found[bug_of(mutant)] = caught = first_seed(mutant)
+        sys.stdout.write(f"{mutant.__name__}: {caught}\n")
+        sys.stdout.flush()
+    write_table(PAGE, BEGIN, END, found)
+    return 0 if all(found.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

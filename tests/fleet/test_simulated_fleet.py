@@ -27,7 +27,7 @@ TOGETHER = 1_000
 def told(report: FleetReport) -> str:
     """What a failing run says: the first broken promise, and the command to have it again."""
     first = report.violations[0]
-    again = f"trueup sim --fleet --seed {report.plan.seed}"
+    again = f"trueup sim fleet --seed {report.plan.seed}"
     return f"promise {first.invariant}: {first.sentence}\n  {again}"
 
 
@@ -44,7 +44,7 @@ def test_fixed_seeds_keep_every_promise_and_meet_everything() -> None:
 
 def test_fresh_seeds_keep_every_promise(record_property: Callable[[str, object], None]) -> None:
     first = secrets.randbelow(10**9) + 10**6
-    record_property("fresh", f"trueup sim --fleet --seeds {first}..{first + FRESH}")
+    record_property("fresh", f"trueup sim fleet --seeds {first}..{first + FRESH}")
     broken = [told(one) for one in run_many(range(first, first + FRESH)) if not one.is_good]
     assert not broken, "\n".join(broken)
 

@@ -436,6 +436,16 @@ def table(found: Mapping[str, tuple[int, int, str] | None]) -> Iterator[str]:
             yield f"| {bug} | {seed} | {number} | {sentence.replace('|', '/'):.160} |"
 
 
+def write_table(
+    page: Path, begin: str, end: str, found: Mapping[str, tuple[int, int, str] | None]
+) -> None:
+    """Write the table of mutants between two marks of a page."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
+    _, _, after = rest.partition(end)
+    lines = "\n".join(table(found))
+    page.write_text(f"{before}{begin}\n{lines}\n{end}{after}", encoding="utf-8")
+
+
 def main() -> int:
     """Try all mutants, write the table, and return 1 when one was not caught."""
     found = {}
@@ -444,11 +454,7 @@ def main() -> int:
         found[bug] = first_seed(mutant)
         sys.stdout.write(f"{mutant.__name__}: {found[bug]}\n")
         sys.stdout.flush()
-    text = PAGE.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    lines = "\n".join(table(found))
-    PAGE.write_text(f"{before}{BEGIN}\n{lines}\n{END}{after}", encoding="utf-8")
+    write_table(PAGE, BEGIN, END, found)
     return 0 if all(found.values()) else 1
 
 

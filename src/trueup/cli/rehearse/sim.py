@@ -11,6 +11,7 @@ import typer
 
 from trueup.cli.rehearse.incident import incident
 from trueup.cli.rehearse.numbers import jobs_of, numbers_of, range_of, seed_of
+from trueup.cli.rehearse.sim_fleet import fleet
 from trueup.cli.shared.progress import progress
 from trueup.cli.shared.say import say
 from trueup.cli.shared.usage import WrongUsage
@@ -53,6 +54,7 @@ class _Shown(NamedTuple):
 
 app: typer.Typer = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 app.command("incident")(incident)
+app.command("fleet")(fleet)
 
 
 @app.callback()
