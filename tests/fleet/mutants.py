@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable
-from typing import Any
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from tests.world.mutants import bug_of, write_table

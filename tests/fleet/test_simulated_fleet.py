@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.fleet.mutants import MUTANTS, Patch, first_seed
+from tests.fleet.mutants import MUTANTS, PAGE, Patch, first_seed
+from tests.world.mutants import bug_of
 from trueup.lab.fleet.coverage import FleetCoverage
 from trueup.lab.fleet.plan import PAIRS, draw
 from trueup.lab.fleet.run import FleetReport, run, run_many
@@ -62,10 +63,21 @@ def test_seeds_in_a_row_have_every_pair_of_fault_and_act_in_their_focus() -> Non
         assert act in kinds
 
 
+def on_the_page(mutant: Callable[[], Patch]) -> int:
+    """Return the seed that the page names for a bug."""
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    (line,) = [line for line in lines if line.startswith(f"| {bug_of(mutant)} |")]
+    return int(line.split("|")[2])
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("mutant", MUTANTS)
-def test_every_planted_bug_shows_soon(mutant: Callable[[], Patch]) -> None:
-    assert first_seed(mutant) is not None
+def test_every_planted_bug_shows_at_the_seed_of_the_page_or_soon(
+    mutant: Callable[[], Patch],
+) -> None:
+    with mutant():
+        is_found = bool(run(draw(on_the_page(mutant))).violations)
+    assert is_found or first_seed(mutant) is not None
 
 
 @pytest.mark.soak

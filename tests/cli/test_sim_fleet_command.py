@@ -1,0 +1,62 @@
+"""`trueup sim fleet`: what it prints of good and of broken runs, and what it refuses."""
+
+from __future__ import annotations
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from tests.fleet.mutants import claim_of_the_living
+from trueup.cli import app
+from trueup.lab.fleet.plan import draw
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def sim_fleet(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["sim", "fleet", *arguments])
+
+
+def test_one_seed_is_told_and_repeated() -> None:
+    done = sim_fleet("--seed", "7", "--trace")
+    assert done.exit_code == 0
+    assert "s  All faults have ended, and the owners are quiet." in done.stdout
+    for strike in draw(7).strikes[:1]:
+        assert f"FAULT {strike.number}: {strike.fault.value}" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("Seed 7: ")
+    assert done.stdout.rstrip().endswith("every promise was kept.")
+    assert sim_fleet("--seed", "7", "--trace").stdout == done.stdout
+
+
+def test_broken_promise_is_told_with_the_command_that_has_it_again() -> None:
+    with claim_of_the_living():
+        done = sim_fleet("--seeds", "0..2")
+        again = sim_fleet("--seed", "0", "--only", "none")
+    assert done.exit_code == again.exit_code == 1
+    assert "which was alive" in done.stdout
+    assert "  again: trueup sim fleet --seed 0\n" in done.stdout
+    assert done.stdout.rstrip().endswith("2 runs, 2 of them broke a promise.")
+    assert "  again: trueup sim fleet --seed 0 --only none\n" in again.stdout
+
+
+def test_coverage_names_what_a_single_seed_has_not_met() -> None:
+    done = sim_fleet("--seed", "7", "--coverage", "--only", "none")
+    assert done.exit_code == 1
+    assert "FREEZE+FAILOVER" in done.stdout
+    assert "NEVER" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--only", "3"), "Give one seed with --only"),
+        (("--trace",), "Give one seed with --trace"),
+        (("--seed", "1", "--seeds", "0..3"), "give one of --seed and --seeds"),
+        (("--seed", "x"), "give a whole number"),
+        (("--seeds", "3..1"), "the smaller first"),
+        (("--seed", "1", "--only", "99"), "this seed has 1 to"),
+    ],
+)
+def test_what_cannot_work_is_one_sentence(arguments: tuple[str, ...], said: str) -> None:
+    done = sim_fleet(*arguments)
+    assert done.exit_code == 64
+    assert said in done.output + str(done.exception)
