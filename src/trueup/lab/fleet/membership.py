@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from trueup.doors.fleet.membership import Membership, OwnedShard, Replaced, View
+from trueup.doors.fleet.membership import Membership, OwnedShard, Pause, Replaced, View
 from trueup.errors import JournalConflict
 from trueup.journal.database.database import Database
 from trueup.lab.fleet.server import Client, Server
@@ -81,6 +81,11 @@ class SimulatedMembership(Membership):
         """Give a shard back; see `Membership.give_back`."""
         server = self._server
         server.ask(self._client, lambda: server.give_back(self.name, self.run, number, epoch))
+
+    def resumers(self, accounts: Iterable[str]) -> dict[str, Pause]:
+        """Return an empty mapping: the pauses of a simulation end by themselves."""
+        self._server.ask(self._client, lambda: None)
+        return {}
 
     def leave(self) -> None:
         """Give all shards back and end the membership."""
