@@ -45,6 +45,8 @@ ALONE: Final = OF_DATABASE | {"cut_from_gateways", "cut_and_drain"}
 # So many other takeovers are under way at the same time at most.
 OPEN_MOST: Final = 2
 RANDOM_SHARE: Final = 0.2
+# An event meets a node with at least this part of all accounts.
+LEAST_SHARE: Final = 12
 LOOK_SEC: Final = 0.1
 PAUSES: Final = Pauses()
 
@@ -96,7 +98,7 @@ class FleetRun:
             FleetFailed: the fleet did not do what was waited for.
         """
         deck, pause = self._deck(events), threading.Event()
-        self._wait_for("all accounts to be read", lambda look: not self._unread(look))
+        self._wait_for("all accounts to be read, by all nodes", self._is_shared_out)
         self._began = time.monotonic()
         while deck or self._episodes:
             look = self._looker.look()
@@ -162,10 +164,14 @@ class FleetRun:
             return ""
         counts = {name: len(look.at(name)) for name in free}
         if kind == "move":
-            return min(free, key=lambda name: counts[name])
+            return min(free, key=counts.__getitem__)
+        least = max(1, len(look.owners) // LEAST_SHARE)
+        worth = [name for name in free if counts[name] >= least]
+        if not worth:
+            return ""
         if self._chance.random() < RANDOM_SHARE:
-            return self._chance.choice(free)
-        return max(free, key=lambda name: counts[name])
+            return self._chance.choice(worth)
+        return max(worth, key=counts.__getitem__)
 
     def _begin(self, kind: str, node: str, look: Look) -> None:
         self._say(f"{kind} {node}: {len(look.at(node)) if node else 'all'} accounts")
@@ -182,6 +188,10 @@ class FleetRun:
             code = node.process.child.poll()
             if code is not None and name not in self.events.away:
                 raise FleetFailed(f"{name} ended by itself with {code}: {node.text()[-2000:]}")
+
+    def _is_shared_out(self, look: Look) -> bool:
+        least = len(look.owners) // LEAST_SHARE
+        return not self._unread(look) and all(len(look.at(n)) > least for n in self._world.nodes)
 
     def _unread(self, look: Look) -> Iterable[str]:
         return [
