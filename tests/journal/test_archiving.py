@@ -27,7 +27,9 @@ from trueup.errors import EventsArchived, JournalConflict, JournalError
 from trueup.journal import open_journal
 from trueup.journal.backends.location import database_at
 from trueup.journal.backends.salvage import salvage
+from trueup.journal.backends.sqlite import SqliteDatabase
 from trueup.journal.database import migrate
+from trueup.journal.database.database import FileDamaged
 from trueup.journal.reading.reader import JournalReader
 from trueup.journal.writing import archiving
 from trueup.journal.writing.archiving import Archived
@@ -508,6 +510,20 @@ def test_damaged_file_of_an_archived_journal_is_mended_with_its_anchor(
         assert reader.position == 24
         assert list(reader.read()) == orders(*range(1, 25))
         assert [one.position for one in reader.archived] == [15]
+
+
+def test_file_whose_revision_is_damaged_is_mended_as_far_as_it_can_be_read(
+    sqlite_place: SqlitePlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(sqlite_place)
+
+    def damaged(_: object) -> str:
+        raise FileDamaged("the page of the revision")
+
+    sqlite_place.sql("UPDATE journal_events SET at_ns = 5 WHERE position = 25")
+    with sqlite_place.reader() as reader, monkeypatch.context() as patched:
+        patched.setattr(SqliteDatabase, "revision", damaged)
+        assert len(list(itertools.islice(reader.read(), 24))) == 24
 
 
 @needs_fork

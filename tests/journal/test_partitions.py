@@ -9,13 +9,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.journal.places import STREAM, PostgresPlace, order, orders
+from tests.journal.places import NOW_NS, STREAM, PostgresPlace, order, orders
 from tests.journal.postgres_server import PostgresServer
 from tests.support.servers import until
 from trueup.errors import JournalConflict, JournalError
 from trueup.journal.backends.location import database_at
 from trueup.journal.backends.partitions import PARTITIONS, convert, divide, is_divided
 from trueup.journal.database.database import Database
+from trueup.journal.writing.archiving import archive
 
 KEPT = Path(__file__).parents[1] / "data" / "written_before"
 COLUMNS = (
@@ -87,7 +88,8 @@ def test_old_journal_is_read_and_written_before_and_after_it_is_divided(
     place.sql("GRANT SELECT ON journal_events TO reader_of_old")
     try:
         assert converted(place)
-        assert place.sql("SELECT has_table_privilege('reader_of_old', 'journal_events', 'SELECT')")
+        asked = "SELECT has_table_privilege('reader_of_old', 'journal_events', 'SELECT')"
+        assert place.sql(asked) == [(True,)]
     finally:
         place.sql("DROP OWNED BY reader_of_old")
         place.sql("DROP ROLE reader_of_old")
@@ -210,3 +212,25 @@ def is_divided_at(place: PostgresPlace) -> bool:
         return is_divided(database)
     finally:
         database.close()
+
+
+def test_who_may_read_the_events_may_read_what_was_archived(
+    own_postgres_place: PostgresPlace, tmp_path: Path
+) -> None:
+    place = own_postgres_place
+    with place.open() as journal:
+        for number in range(1, 6):
+            journal.append([order(number)])
+    place.sql("CREATE ROLE reader_of_events")
+    place.sql("GRANT SELECT ON journal_events TO reader_of_events")
+    database = database_at(place.url)
+    database.connect()
+    try:
+        assert archive(database, STREAM, 2 * NOW_NS, tmp_path, 2 * NOW_NS) is not None
+        for right, may in (("SELECT", True), ("INSERT", False)):
+            asked = "SELECT has_table_privilege('reader_of_events', 'journal_archives', ?)"
+            assert place.sql(asked, right) == [(may,)]
+    finally:
+        database.close()
+        place.sql("DROP OWNED BY reader_of_events")
+        place.sql("DROP ROLE reader_of_events")

@@ -23,8 +23,8 @@ _KIND: Final = (
     "SELECT relkind::text FROM pg_class WHERE oid = 'journal_events'::regclass AND relkind = 'p'"
 )
 _GRANTS: Final = (
-    "SELECT format('GRANT %%s ON journal_events TO %%s', privilege_type,"
-    " CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END)"
+    "SELECT privilege_type,"
+    " CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END"
     " FROM pg_class, aclexplode(relacl)"
     " WHERE pg_class.oid = 'journal_events'::regclass AND grantee <> relowner"
 )
@@ -59,7 +59,7 @@ def divide(database: Database) -> None:
     Raises:
         JournalError: nothing was changed once the transaction is undone.
     """
-    grants = [str(row[0]) for row in database.fetch(_GRANTS)]
+    grants = [f"GRANT {right} ON journal_events TO {who}" for right, who in _grants(database)]
     for statement in _ASIDE:
         database.run(statement)
     for number in range(PARTITIONS):
@@ -73,6 +73,15 @@ def divide(database: Database) -> None:
     for statement in (*_INDEXES, *grants, _WRITERS):
         database.run(statement)
     database.run("DROP TABLE journal_events_before")
+
+
+def readers_of_events(database: Database) -> list[str]:
+    """Return who was given the right to read the events, as SQL names them."""
+    return [who for right, who in _grants(database) if right == "SELECT"]
+
+
+def _grants(database: Database) -> list[tuple[str, str]]:
+    return [(str(right), str(who)) for right, who in database.fetch(_GRANTS)]
 
 
 def convert(database: Database) -> bool:

@@ -18,7 +18,7 @@ import psycopg
 from psycopg import conninfo, errors
 
 from trueup.errors import JournalConflict, JournalError
-from trueup.journal.backends.partitions import OLDEST_WITH_PARTITIONS, divide
+from trueup.journal.backends.partitions import OLDEST_WITH_PARTITIONS, divide, readers_of_events
 from trueup.journal.backends.server_session import (
     SESSIONS,
     WITH_LOCK,
@@ -140,6 +140,11 @@ class PostgresDatabase(Database):
         """Divide the events of a new journal into partitions."""
         if self._session.server_version >= OLDEST_WITH_PARTITIONS:
             divide(self)
+
+    def share(self, table: str) -> None:
+        """Let everybody read a new table who may read the events."""
+        for reader in readers_of_events(self):
+            self.run(f"GRANT SELECT ON {table} TO {reader}")
 
     @contextlib.contextmanager
     def maintaining(self) -> Iterator[None]:

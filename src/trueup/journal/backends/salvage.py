@@ -94,7 +94,9 @@ def _build(path: Path, at_any_loss: bool) -> None:
         damaged.connect()
         whole.connect()
         # All that the damaged file has: also the table of what was archived.
-        ensure_current(whole, damaged.revision() or "")
+        with contextlib.suppress(FileDamaged):
+            ensure_current(whole, damaged.revision() or "")
+        ensure_current(whole)
         for stream in _streams(damaged):
             _copy(damaged, whole, stream, at_any_loss)
         # Only a file without a log beside it can be renamed as a whole.

@@ -169,6 +169,9 @@ class SqliteDatabase(Database):
     def arrange_new_tables(self) -> None:
         """Do nothing: a SQLite file has no partitions."""
 
+    def share(self, table: str) -> None:
+        """Do nothing: who may read the file may read all of it."""
+
     def wait_for_account(self, account: str) -> None:
         """Do nothing: `BEGIN IMMEDIATE` lets only one process claim."""
 

@@ -103,6 +103,10 @@ class Database(ABC):
         """Within the transaction that made the tables: arrange them as this database likes best."""
 
     @abstractmethod
+    def share(self, table: str) -> None:
+        """Let everybody read a new table who may read the events."""
+
+    @abstractmethod
     def maintaining(self) -> AbstractContextManager[None]:
         """Keep other processes from archiving or rearranging this journal meanwhile.
 

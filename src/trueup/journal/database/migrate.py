@@ -50,6 +50,8 @@ def ensure_current(database: Database, wanted: str = "") -> None:
             database.run(statement)
         if revision is None:
             database.arrange_new_tables()
+        if wanted >= ARCHIVES:
+            database.share("journal_archives")
         database.run("DELETE FROM journal_revision")
         database.run(f"INSERT INTO journal_revision (version_num) VALUES ('{wanted}')")
 

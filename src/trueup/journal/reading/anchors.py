@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trueup.errors import EventsArchived, JournalError
-from trueup.journal.database.database import Database
+from trueup.journal.database.database import Database, FileDamaged
 from trueup.journal.database.migrate import ARCHIVES
 from trueup.journal.journal import Checkpoint, Fault, Tip
 from trueup.journal.rows.archive_file import ArchiveFile, digest_of
@@ -61,8 +61,13 @@ class Anchors:
 
     def all(self) -> list[Anchor]:
         """Return the anchors, the oldest first."""
-        # A journal of which nothing was ever archived does not have the table.
-        if (self._database.revision() or "") < ARCHIVES:
+        try:
+            # A journal of which nothing was ever archived does not have the table.
+            if (self._database.revision() or "") < ARCHIVES:
+                return []
+        except FileDamaged:
+            # The rows that a damaged file still has are read, as they were before there were
+            # archives; of an archived journal the first of them are then missing.
             return []
         return [Anchor(*row) for row in self._database.fetch(self._sql.anchors, self._stream)]
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trueup.core.book.book import Book
-from trueup.errors import JournalConflict, JournalError, TrueupError, reason
+from trueup.errors import JournalError, TrueupError, reason
 from trueup.journal.database.database import Database
 from trueup.journal.database.migrate import ARCHIVES, ensure_current, forget_archives
 from trueup.journal.journal import Tip
@@ -346,10 +346,10 @@ def stream_names(database: Database, stream: str | None) -> list[str]:
     """Return the streams of a journal, or the one that is named.
 
     Raises:
-        JournalConflict: the journal has no such stream.
+        JournalError: the journal has no such stream.
     """
     names = [str(row[0]) for row in database.fetch(database.statements.streams)]
     if stream is not None and stream not in names:
         known = ", ".join(map(repr, names)) or "none yet"
-        raise JournalConflict(f"There is no stream {stream!r} in {database.name}: it has {known}.")
+        raise JournalError(f"There is no stream {stream!r} in {database.name}: it has {known}.")
     return names if stream is None else [stream]
