@@ -122,9 +122,9 @@ class Task:
         schedule = self._schedule
         if self._is_killed or (schedule.failure is not None and schedule.is_world(self)):
             return True
-        if self._owner.is_frozen:
-            return False
-        return schedule.now_ns >= self._until_ns or bool(self._done())
+        # Asked for every task after every event, so what is false most often comes first.
+        is_over = schedule.now_ns >= self._until_ns or (self._done is not bool and self._done())
+        return bool(is_over) and not self._owner.is_frozen
 
     def wake(self) -> None:
         """Let the thread go on, or begin."""
