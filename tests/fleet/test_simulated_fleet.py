@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import secrets
-import sys
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
@@ -23,6 +24,8 @@ LAST = 600
 FRESH = 5
 # So many times each fault of a node comes together with each act of the fleet, in a soak.
 TOGETHER = 1_000
+# So many seeds a process of a soak runs at a time.
+GROUP = 50
 
 
 def told(report: FleetReport) -> str:
@@ -80,18 +83,28 @@ def test_every_planted_bug_shows_at_the_seed_of_the_page_or_soon(
     assert is_found or first_seed(mutant) is not None
 
 
+def group(first: int) -> tuple[list[str], FleetCoverage]:
+    """Run some seeds in a row; return what broke, and what they met."""
+    coverage = FleetCoverage()
+    reports = list(run_many(range(first, first + GROUP), coverage))
+    return [told(one) for one in reports if not one.is_good], coverage
+
+
 @pytest.mark.soak
 def test_each_fault_of_a_node_comes_a_thousand_times_together_with_each_act(
-    capsys: pytest.CaptureFixture[str],
+    record_property: Callable[[str, object], None],
 ) -> None:
-    coverage, broken, seed = FleetCoverage(), list[str](), secrets.randbelow(10**9)
-    together = coverage.met["together"]
-    while min(together[f"{fault.name}+{act.name}"] for fault, act in PAIRS) < TOGETHER:
-        broken += [told(one) for one in run_many([seed], coverage) if not one.is_good]
-        seed += 1
-        with capsys.disabled():
-            if seed % 500 == 0:
-                sys.stderr.write(f"{os.getpid()}: {dict(together)}\n")
+    coverage, broken, first = FleetCoverage(), list[str](), secrets.randbelow(10**9) + 10**6
+    together, seed = coverage.met["together"], first
+    jobs = os.cpu_count() or 1
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        while min(together[f"{fault.name}+{act.name}"] for fault, act in PAIRS) < TOGETHER:
+            firsts = range(seed, seed + jobs * GROUP, GROUP)
+            for found, met in pool.map(group, firsts):
+                broken += found
+                coverage.add(met)
+            seed = firsts[-1] + GROUP
+    record_property("fresh", f"trueup sim fleet --seeds {first}..{seed}")
     assert not broken, "\n".join(broken)
     assert not coverage.missing()
 

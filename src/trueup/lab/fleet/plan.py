@@ -15,8 +15,8 @@ import msgspec
 
 SAFETY_MS_LEAST, SAFETY_MS_MOST = 14_000, 24_000
 STRIKES_LEAST, STRIKES_MOST = 2, 6
-# Before that, the nodes share the accounts out.
-FIRST_MS = 3_000
+# As a rule the nodes share the accounts out first; in a run of eight they are struck before.
+FIRST_MS = (3_000, 3_000, 3_000, 3_000, 3_000, 3_000, 3_000, 200)
 # The share of runs with faults that come one after the other.
 PLOTS = 0.5
 # The gateways of a run: those of this release, of an earlier one without fencing tokens, and of
@@ -177,12 +177,14 @@ def _focus(
     """Return the fault and the act in the focus of a seed, the act soon after the fault."""
     fault, act = PAIRS[seed % len(PAIRS)]
     found: list[tuple[int, FleetFault]] = []
+    first_ms = chance.choice(FIRST_MS)
     for _ in range(2):
         struck = fault
         if fault is FleetFault.FREEZE:
             kinds = sorted(FREEZES, key=lambda one: one.name)
             struck = chance.choice([one for one in kinds if fits(one, setting)])
-        at_ms = chance.randrange(FIRST_MS, safety_ms - 2_000)
+        last_ms = safety_ms - 2_000 if first_ms > LEASE_MS else 2 * LEASE_MS
+        at_ms = chance.randrange(first_ms, last_ms)
         found += [(at_ms, struck), (at_ms + chance.randrange(1_500), act)]
     return found
 
@@ -194,7 +196,7 @@ def _plot(chance: random.Random, setting: FleetSetting) -> list[tuple[int, Fleet
     one and before its first question, which would withdraw the order. Behind the others, an order
     is sent long after the lease, or arrives after the next owner could have read the account.
     """
-    at_ms = chance.randrange(FIRST_MS, 2 * FIRST_MS)
+    at_ms = chance.choice(FIRST_MS) + chance.randrange(3_000)
     if setting.is_fenced:
         sent = chance.choice((FleetFault.FREEZE_SENDING, FleetFault.ORDER_LATE_ALONE))
         return [(at_ms, sent), (at_ms, FleetFault.SLOW_OPENINGS)]
@@ -210,7 +212,10 @@ def _others(
     kinds = [fault for fault in OTHERS if fits(fault, setting)]
     drawn = chance.sample(kinds, 3)
     count = chance.randint(STRIKES_LEAST, STRIKES_MOST)
-    return [(chance.randrange(FIRST_MS, safety_ms), chance.choice(drawn)) for _ in range(count)]
+    return [
+        (chance.randrange(chance.choice(FIRST_MS), safety_ms), chance.choice(drawn))
+        for _ in range(count)
+    ]
 
 
 def fits(fault: FleetFault, setting: Any) -> bool:
