@@ -24,11 +24,15 @@ ORDER_SEC = 3.0
 
 
 class Wait(NamedTuple):
-    """What is waited for, and how to see it; `is_open` while accounts are without an owner."""
+    """What is waited for, and how to see it; `is_open` while accounts are without an owner.
+
+    `left` returns the accounts that are not there yet.
+    """
 
     what: str
     is_over: Callable[[Look], bool]
     is_open: bool = True
+    left: Callable[[], list[str]] = list
 
 
 class Pauses(NamedTuple):
@@ -40,6 +44,28 @@ class Pauses(NamedTuple):
 
 
 Steps = Iterator[Wait]
+
+
+class Background:
+    """A call in a thread of its own; `is_over` raises what it has raised."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self._call = call
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._call()
+        except BaseException as error:  # noqa: BLE001 - raised in the thread that waits
+            self._error = error
+
+    def is_over(self) -> bool:
+        """Return whether the call has returned."""
+        if not self._thread.is_alive() and self._error is not None:
+            raise self._error
+        return not self._thread.is_alive()
 
 
 class FleetEvents:
@@ -57,12 +83,12 @@ class FleetEvents:
         """How many orders had left a node and were under way when it was frozen or cut off."""
         self.away: set[str] = set()
         """The nodes that cannot have their accounts now."""
-        self._rebuilding: threading.Thread | None = None
+        self._rebuilding: Background | None = None
 
     @property
     def has_standby(self) -> bool:
         """Whether the primary has a standby."""
-        return self._rebuilding is None or not self._rebuilding.is_alive()
+        return self._rebuilding is None or self._rebuilding.is_over()
 
     def see(self, look: Look) -> None:
         """Note what has become of the accounts."""
@@ -171,12 +197,9 @@ class FleetEvents:
         pair = self._world.server
         assert isinstance(pair, PostgresPair)
         began, pause = time.time(), threading.Event()
-        promoting = threading.Thread(
-            target=pair.fail_over, args=(lambda: pause.wait(pause_sec),), daemon=True
-        )
-        promoting.start()
+        promoting = Background(lambda: pair.fail_over(lambda: pause.wait(pause_sec)))
         awake = [name for name in self._look().members if name not in self.away]
-        yield Wait("the promotion of the standby", lambda _: not promoting.is_alive())
+        yield Wait("the promotion of the standby", lambda _: promoting.is_over())
 
         def beat(look: Look) -> bool:
             found = [look.members.get(name) for name in awake]
@@ -185,8 +208,7 @@ class FleetEvents:
         yield Wait("a heartbeat of each node after the failover", beat)
         self.times.count(kind)
         self.times.note(kind, time.time() - began)
-        self._rebuilding = threading.Thread(target=pair.rebuild, daemon=True)
-        self._rebuilding.start()
+        self._rebuilding = Background(pair.rebuild)
         yield Wait("a fresh standby", lambda _: self.has_standby, is_open=False)
 
     # Their parts.
@@ -207,7 +229,8 @@ class FleetEvents:
         self.times.count(kind)
         self.times.takeovers.append(takeover)
         self.open.append(takeover)
-        return Wait(f"{len(accounts)} accounts after {kind}", takeover.is_over)
+        what = f"a reading of {len(accounts)} accounts by their new owners"
+        return Wait(what, takeover.is_over, left=lambda: takeover.left)
 
     def _cut_with_order(self, name: str) -> Steps:
         """Cut a node's line, and wait a moment for an order of its to be in it."""

@@ -19,11 +19,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
+import psycopg
+
 from tests.fleet.fleet_events import FleetEvents, Pauses, Steps, Wait
 from tests.fleet.fleet_world import DEADLINE_SEC, FleetWorld
 from tests.fleet.postgres_pair import PostgresPair
 from tests.fleet.takeovers import Look, Looker
 from tests.journal.postgres_server import binaries
+from trueup.errors import TrueupError
 
 # How many of 200 events are of each kind; the wakes of frozen nodes are events as well.
 OF_200: Final = {
@@ -74,7 +77,9 @@ class Episode:
         """Fail after the deadline of a wait."""
         if self.wait is not None and time.monotonic() > self._since + DEADLINE_SEC:
             where = f"{self.kind} {self.node}".rstrip()
-            raise FleetFailed(f"{where}: {self.wait.what} not within {DEADLINE_SEC:.0f} s")
+            left = ", ".join(self.wait.left()[:20])
+            what = f"{where}: {self.wait.what} not within {DEADLINE_SEC:.0f} s"
+            raise FleetFailed(f"{what}; left are {left}" if left else what)
 
 
 class FleetRun:
@@ -241,6 +246,7 @@ def run_fleet(
         made = FleetRun(world, seed, pauses)
         made.says = says
         wrong: list[str] = []
+        tokens = 0
         try:
             made.live_through(events, most_sec)
             # Each order in doubt is decided by then.
@@ -248,14 +254,15 @@ def run_fleet(
             says("the end: each ledger is compared with its journal")
             codes = [node.end() for node in world.nodes.values()]
             wrong = [f"a node ended with {code}" for code in codes if code] + world.faults()
-        except (FleetFailed, AssertionError) as error:
-            wrong = [str(error)]
+            tokens = world.takeovers()
+        except (FleetFailed, AssertionError, TrueupError, psycopg.Error) as error:
+            wrong = [f"{type(error).__name__}: {error}"]
         wrong += [
             f"{node.name}: a traceback in its log"
             for node in world.nodes.values()
             if "Traceback" in node.text()
         ]
-        orders, refused, tokens = world.orders(), world.refused(), world.takeovers()
+        orders, refused = world.orders(), world.refused()
     figures = (
         f"{accounts} accounts, {nodes} nodes, {made.happened} of {events} events: {orders} orders "
         f"executed, {tokens} openings of journals;\n{made.events.held} orders were on their way "
@@ -281,6 +288,7 @@ def main() -> int:
     if programs is None or not (programs / "pg_basebackup").exists():
         sys.exit("no PostgreSQL with pg_basebackup: install Debian's `postgresql`")
     folder, began = Path(tempfile.mkdtemp(prefix="fleet-")), time.monotonic()
+    sys.stderr.write(f"Logs: {folder}\n")
     pair = PostgresPair(programs)
     try:
         figures, wrong = run_fleet(
@@ -297,6 +305,8 @@ def main() -> int:
             says=lambda line: sys.stderr.write(f"{line}\n"),
         )
     finally:
+        for number, server in enumerate(pair.servers):
+            shutil.copy(server.folder / "log", folder / f"postgres{number}.log")
         pair.remove()
     lines = [figures, f"seed {options.seed}, {time.monotonic() - began:.0f} s", *wrong[:20]]
     lines.append(f"WRONG: {len(wrong)}; logs: {folder}" if wrong else "0 lost, 0 doubled, 0 older")

@@ -85,6 +85,7 @@ class PostgresDatabase(Database):
         name = parameters.get("dbname") or parameters.get("user") or "default"
         super().__init__(f"PostgreSQL database {name!r} on {host}")
         self._address = conninfo.make_conninfo("", **parameters)
+        self._has_tables = False
         self._use(ServerSession(self._address, self.name))
 
     @property
@@ -168,8 +169,10 @@ class PostgresDatabase(Database):
 
     def revision(self) -> str | None:
         """Return the schema's revision, or None if there is no journal yet."""
-        if self.fetch(_HAS_TABLES) == [(False,)]:
+        # Asked once: the tables stay, and the question costs more than any other of an opening.
+        if not self._has_tables and self.fetch(_HAS_TABLES) == [(False,)]:
             return None
+        self._has_tables = True
         rows = self.fetch(self.statements.revision)
         return str(rows[0][0]) if rows else ""
 
