@@ -412,6 +412,16 @@ def test_what_an_exit_counts_is_not_awaited_again(
     assert (grave.explained_units, grave.realised_units) == (left, 5 if booked else 0)
 
 
+def test_a_closed_position_that_shows_again_keeps_its_counted_deals_and_their_money() -> None:
+    book = make.bound_book(P).replay([closed(booked=(ENTRY,), deals=(1,), realised_units=5)])
+    assert book.realised_units == 5
+    book.apply(adopted())
+    again = book.holdings[7]
+    assert (again.deals, again.booked, again.realised_units) == ((1,), (ENTRY,), 5)
+    # Once and not twice: the grave is gone.
+    assert (book.closed, book.realised_units) == ({}, 5)
+
+
 def test_an_exit_that_has_all_of_an_order_ends_the_wait_for_it() -> None:
     book = make.bound_book(P).replay(sent("A", Side.SELL, 0.2, position=7))
     book.apply(make.filled("A", 70, Side.SELL, 0.1, 1.06))

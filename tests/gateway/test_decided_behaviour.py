@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
 
@@ -302,6 +302,9 @@ class EarlyAnswers:
     deal can be that of his order, or the number of our order that of his deal.
     """
 
+    # The fields that are not known yet when the answer comes.
+    unknown: ClassVar[dict[str, float]] = {"volume": 0.0, "price": 0.0}
+
     def __init__(self, means: DealTicketMeans, first_order: int, first_deal: int) -> None:
         self.broker = Broker(
             accounts=(AccountSetup(),),
@@ -323,7 +326,7 @@ class EarlyAnswers:
     def _early(self, request: dict[str, Any]) -> structs.OrderSendResult:
         result = self._send(request)
         assert result is not None
-        fields = {**result._asdict(), "volume": 0.0, "price": 0.0}
+        fields = {**result._asdict(), **self.unknown}
         return structs.OrderSendResult(list(fields.values()))
 
     def order(self) -> dict[str, Any]:
@@ -347,6 +350,16 @@ def test_a_price_that_comes_with_the_deal_is_that_of_the_same_deal(
     means: DealTicketMeans, first_order: int, first_deal: int
 ) -> None:
     reply = EarlyAnswers(means, first_order, first_deal).order()
+    assert (reply["status"], reply["filled_price"]) == ("FILLED", pytest.approx(1.2001))
+    assert reply["filled_volume"] == pytest.approx(LOTS)
+
+
+@pytest.mark.parametrize("lacking", ["volume", "price"])
+def test_an_answer_that_lacks_one_of_both_takes_both_from_the_deal(
+    lacking: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EarlyAnswers, "unknown", {lacking: 0.0})
+    reply = EarlyAnswers(DealTicketMeans.DEAL, 2, 2).order()
     assert (reply["status"], reply["filled_price"]) == ("FILLED", pytest.approx(1.2001))
     assert reply["filled_volume"] == pytest.approx(LOTS)
 

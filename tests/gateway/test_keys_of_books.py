@@ -79,6 +79,17 @@ def test_an_order_that_was_refused_has_not(world: DeskWorld) -> None:
     assert buy(world, "a-2")["status"] == "FILLED"
 
 
+def test_an_order_that_was_refused_does_not_free_the_key_of_the_one_that_came_next(
+    world: DeskWorld,
+) -> None:
+    world.terminal.faults.next_send(Answered(mt5.TRADE_RETCODE_NO_MONEY))
+    assert buy(world, "a-1")["status"] == "REJECTED"
+    assert buy(world, "a-2")["status"] == "FILLED"
+    third = buy(world, "a-3")
+    assert (third["status"], "for order a-2 (FILLED" in third["error"]) == ("REJECTED", True)
+    assert len(world.ledger.positions) == 1
+
+
 def test_a_book_is_no_parameter_of_an_order(world: DeskWorld) -> None:
     """A client of before repeats an id without naming the book, and is told the first outcome."""
     first = buy(world, "a-1")

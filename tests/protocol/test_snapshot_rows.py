@@ -202,6 +202,15 @@ def test_a_ticket_and_a_pending_order_that_come_twice_are_left_out() -> None:
     ]
 
 
+@pytest.mark.parametrize("number", ["ticket", "identifier"])
+def test_two_positions_that_share_one_number_are_both_left_out(number: str) -> None:
+    rows = [position_row(1), position_row(3, identifier=3), position_row(2)]
+    rows[1][number] = 1
+    snapshot = believed(reply_with(rows, []))
+    assert [position.ticket for position in snapshot.positions] == [2]
+    assert snapshot.faults
+
+
 # What was changed on the way is no odd row.
 
 
