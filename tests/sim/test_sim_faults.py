@@ -89,6 +89,13 @@ def test_done_with_deal_zero(world: World) -> None:
     assert world.position().ticket == result.order
 
 
+@pytest.mark.parametrize("lacks", ["deal", "volume", "price"])
+def test_done_with_one_figure_zero(world: World, lacks: str) -> None:
+    world.terminal.faults.next_send(DoneWithoutDeal(frozenset({lacks})))
+    told = world.buy(0.1)._asdict()
+    assert {name for name in ("deal", "volume", "price") if not told[name]} == {lacks}
+
+
 @pytest.mark.parametrize("fill", [True, False])
 def test_placed_now_decided_later(world: World, fill: bool) -> None:
     world.terminal.faults.next_send(PlacedLater(3_000, fill=fill))

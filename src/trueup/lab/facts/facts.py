@@ -275,12 +275,18 @@ class Sent(Fact, frozen=True):
 
 
 class Acted(Fact, frozen=True):
-    """The trader of a bot asked for an order; `status` is the order's status in the book."""
+    """The trader of a bot asked for an order; `status` is the order's status in the book.
+
+    `asked` is what the trader asked for under the key: kind, side, lots (units) and the position to
+    close or change, 0 for none; the side is empty and the lots 0 if the order decides them. None if
+    that is not compared.
+    """
 
     bot: str
     order_id: str
     wish: str
     status: str
+    asked: tuple[str, str, int, int] | None = None
 
 
 # The gateway's.
@@ -382,7 +388,8 @@ class BookSeen(Fact, frozen=True):
     """The contents of a bot's book now; `state` is the whole live fold as bytes.
 
     `realised_units` is the book's realised result. `results` is the share of each position, open or
-    closed, by identifier; None if the shares were not computed. `strategies` are lots (units,
+    closed, by identifier; None if the shares were not computed. `booked` has the share of each
+    position again, and the sum of its counted deals, deal by deal. `strategies` are lots (units,
     negative when short) by symbol and magic number, as shown to people.
     """
 
@@ -395,6 +402,7 @@ class BookSeen(Fact, frozen=True):
     state: bytes = b""
     realised_units: int = 0
     results: tuple[tuple[int, int], ...] | None = None
+    booked: tuple[tuple[int, int, int], ...] = ()
     strategies: tuple[tuple[str, int | None, int], ...] = ()
 
 
@@ -458,6 +466,66 @@ class Retold(Fact, frozen=True):
     changes: int = 0
 
 
+# What is tried on the journal and the record of a run that is over.
+
+
+class OtherEnd(Fact, frozen=True):
+    """A copy of the journal with another last event was put in place; `opened` by a writer."""
+
+    position: int
+    opened: bool
+
+
+class KeyReused(Fact, frozen=True):
+    """A bot that has forgotten its orders used one key again and again; the answers, in order."""
+
+    key: str
+    answers: tuple[str, ...]
+
+
+class TokensTold(Fact, frozen=True):
+    """The writers of a journal came to the gateway: each token, and whether it was served."""
+
+    told: tuple[tuple[int, bool], ...]
+
+
+class FillTold(Fact, frozen=True):
+    """The gateway answered a market order before the terminal knew the price of its deal."""
+
+    status: str
+    price: float
+    lots: float
+
+
+class ReadByTime(Fact, frozen=True):
+    """A journal of `rows` events was read by a range of time that has all; `read` came."""
+
+    rows: int
+    read: int
+
+
+class ListedTwice(Fact, frozen=True):
+    """A list was read in which `twins` positions have the ticket of another one."""
+
+    twins: int
+    is_whole: bool
+
+
+class OddlyAnswered(Fact, frozen=True):
+    """A gateway answered a bot's market order with this word; `status` is that of the order now."""
+
+    bot: str
+    said: str
+    status: str
+
+
+class MarkAsked(Fact, frozen=True):
+    """A record was asked whether it has all since an order; `is_same`: it has that very order."""
+
+    is_same: bool
+    vouched: bool
+
+
 AnyFact = (
     Began
     | Faulted
@@ -494,6 +562,14 @@ AnyFact = (
     | Replanned
     | Repeated
     | Retold
+    | OtherEnd
+    | KeyReused
+    | TokensTold
+    | MarkAsked
+    | FillTold
+    | OddlyAnswered
+    | ReadByTime
+    | ListedTwice
 )
 
 

@@ -18,6 +18,8 @@ from trueup.sim.terminal.person import Person
 STRANGE_MAGIC = 99
 # The share of acts that concern the newest position.
 NEWEST = 0.4
+# How long a person waits before he moves stops back: longer than a yes takes.
+BACK_AFTER_MS = 9_000
 HANDS = (mt5.ORDER_REASON_CLIENT, mt5.ORDER_REASON_MOBILE, mt5.ORDER_REASON_WEB)
 
 
@@ -91,8 +93,23 @@ def moves_stops(world: StruckWorld, chance: random.Random) -> str:
     bid = world.bid
     sl = round(bid - sign * away, 5) if away else 0.0
     tp = round(bid + sign * (away + 0.01), 5)
-    _hand(world, chance).modify(one.ticket, sl=sl, tp=tp)
+    hand, before = _hand(world, chance), (one.sl, one.tp)
+    hand.modify(one.ticket, sl=sl, tp=tp)
+    # Where each change waits for a yes: there and back, and the same again needs a yes of its own.
+    for number in range(1, 3) if world.plan.setting.asks == "protection" else ():
+        levels = before if number == 1 else (sl, tp)
+        world.schedule.after(
+            number * BACK_AFTER_MS,
+            lambda levels=levels: _set_stops(world, hand, one.ticket, *levels),  # type: ignore[misc]
+        )
     return f"ticket {one.ticket}: SL {sl or 'none'}, TP {tp}"
+
+
+def _set_stops(world: StruckWorld, hand: Person, ticket: int, sl: float, tp: float) -> None:
+    """Set both stops, unless the faults or the position have ended or the market is beyond them."""
+    with contextlib.suppress(Refusal):
+        if not world.is_healed:
+            hand.modify(ticket, sl=sl, tp=tp)
 
 
 def closes_by(world: StruckWorld, chance: random.Random) -> str:

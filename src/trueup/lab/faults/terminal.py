@@ -12,6 +12,7 @@ from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.lab.faults.struck_world import StruckWorld
 from trueup.lab.plan.plan import SYMBOL, Fault
 from trueup.lab.system.gateway import Mishap
+from trueup.lab.system.wire import Armed
 from trueup.sim.market.records import Refusal
 from trueup.sim.market.switches import DealOrder, DownSend, FiguresFrom, ListAnswer, OptionOff
 from trueup.sim.terminal.person import Person
@@ -55,6 +56,8 @@ FAR = 0.01
 APART = 1.0
 # The filled volume of a partial fill, if the symbol allows so small a volume.
 LOTS_LEAST = 0.01
+# The share of partial fills whose reply is lost.
+UNHEARD = 0.7
 SENDS: dict[Fault, Callable[[random.Random], SendFault]] = {
     Fault.NONE_EXECUTED: lambda c: AnswerLost(True, c.choice(CODES), c.random() < 0.5),
     Fault.NONE_NOT_EXECUTED: lambda c: AnswerLost(False, c.choice(CODES), c.random() < 0.5),
@@ -89,6 +92,9 @@ def on_send(world: StruckWorld, fault: Fault, chance: random.Random) -> None:
     send = SENDS[fault](chance)
     if isinstance(send, Partial):
         send = Partial(world.lots_unit)
+        # Often nobody hears of it: then only the broker's data tells how much was filled.
+        if chance.random() < UNHEARD:
+            world.network.armed.append(Armed(Fault.REPLY_LOST, orders_only=True, late_ms=0))
     world.gateway.orders.append(Mishap(fault, send=send))
 
 
@@ -275,7 +281,8 @@ def same_login_elsewhere(world: StruckWorld, chance: random.Random) -> str:
     number = world.ledger.setup.login
     ledger.setup = dataclasses.replace(usual, login=number, server="Elsewhere-Demo")
     terminal.switch_account(world.other_login)
-    seconds = chance.choice((2, 8))
+    # So long that a bot reads the other account twice.
+    seconds = chance.choice((4, 16))
 
     def come_back() -> None:
         own_account(world)

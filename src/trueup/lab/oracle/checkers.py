@@ -8,6 +8,13 @@ from trueup.lab.oracle.promises.agreement import Agreement
 from trueup.lab.oracle.promises.asking import AskedFirst
 from trueup.lab.oracle.promises.believing import Believed
 from trueup.lab.oracle.promises.closing import NoFalseGhost
+from trueup.lab.oracle.promises.encore import (
+    FormerBarred,
+    KeyOnce,
+    ListedOnce,
+    SameJournal,
+    TrueOutcome,
+)
 from trueup.lab.oracle.promises.explained import Explained
 from trueup.lab.oracle.promises.money import Money
 from trueup.lab.oracle.promises.orders import AtMostOnce, NoLostIntent
@@ -32,4 +39,9 @@ CHECKERS: tuple[type[Checker], ...] = (
     AskedFirst,
     OneWriter,
     HonestAge,
+    KeyOnce,
+    TrueOutcome,
+    ListedOnce,
+    SameJournal,
+    FormerBarred,
 )

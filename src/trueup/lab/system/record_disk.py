@@ -31,9 +31,16 @@ class RecordDisk:
     def __init__(self, now_ns: Callable[[], int], struck: Callable[[], None]) -> None:
         self._now_ns, self._struck = now_ns, struck
         self.is_full = False
+        self.is_quiet = False
+        """A full disk is not told of."""
         self._connection = self._empty()
         # The time of each write without a sync, and the disk's contents before that write.
         self._tail: deque[tuple[int, RecordConnection]] = deque()
+
+    @property
+    def connection(self) -> RecordConnection:
+        """The disk's contents now."""
+        return self._connection
 
     def open(self, boot: str, now_ns: Callable[[], int]) -> DiskStore:
         """Open the record for a process."""
@@ -54,7 +61,8 @@ class RecordDisk:
             sqlite3.OperationalError: the disk is full.
         """
         if self.is_full:
-            self._struck()
+            if not self.is_quiet:
+                self._struck()
             full = sqlite3.OperationalError("database or disk is full")
             full.sqlite_errorcode = sqlite3.SQLITE_FULL
             raise full

@@ -10,7 +10,7 @@ from trueup.core.book.events import OrderKind
 from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.book.order import Order
 from trueup.errors import JournalConflict, JournalError, NotSent, Refused
-from trueup.lab.facts.facts import Acted
+from trueup.lab.facts.facts import UNITS, Acted
 from trueup.lab.plan.plan import FaultPlan
 from trueup.lab.system.schedule import MS
 from trueup.runtime.bot.answers import create_fill_response
@@ -24,6 +24,10 @@ WISHES = ("open", "open", "open", "close", "close", "part", "stops", "place", "c
 MOST_POSITIONS = 12
 # The number of last orders that the owner asks for again after a start.
 ASKED_AGAIN = 3
+# How often a key of before is used for another wish, which is refused and so changes nothing.
+MISUSES = 0.2
+# The share of runs in which positions are closed by each other.
+CLOSES_BY = 0.3
 
 
 class Wanderer:
@@ -40,6 +44,11 @@ class Wanderer:
         self._next_ns = 0
         self._count = 0
         self._asked: list[tuple[str, str, float, dict[str, float]]] = []
+        # A generator of its own, so that these questions leave all other wishes as they are.
+        self._misuse: random.Random = plan.chance(f"misuse {name}")
+        # In some runs the owner closes positions by each other.
+        is_hedging = not plan.setting.netting and plan.setting.proves
+        self._closes_by = is_hedging and plan.chance("closes by").random() < CLOSES_BY
         # The book of the last process, and the orders to ask its successor for again.
         self._pm: PortfolioManager | None = None
         self._once_more: list[tuple[str, str, float, dict[str, float]]] = []
@@ -65,16 +74,23 @@ class Wanderer:
             return
         if order is not None:
             self._tell_again(loop.pm, order)
-            status = order.status.value
-            bot.observe(
-                Acted(
-                    bot.schedule.now_ns,
-                    bot=bot.name,
-                    order_id=order.order_id,
-                    wish=f"{order.kind.value} {order.action} {order.volume}",
-                    status=status,
-                )
-            )
+            bot.observe(_acted(bot, order))
+            self._misuse_key(bot, loop.pm, order)
+
+    def _misuse_key(self, bot: BotProcess, pm: PortfolioManager, order: Order) -> None:
+        """Now and then use the key of an order for an entry that is another wish."""
+        # A key that the book does not have, as in a journal put back, would send an order.
+        known = pm.book.by_key.get(order.key)
+        if self._misuse.random() >= MISUSES or known is None:
+            return
+        is_entry = known.kind is OrderKind.MARKET and not known.position
+        lots = round(known.volume + self.lots_unit, 3) if is_entry else known.volume
+        try:
+            answer = pm.submit(known.side, lots, key=known.key)
+        except (Refused, NotSent, ValueError, JournalError):
+            return
+        asked = (OrderKind.MARKET.value, known.side.value, round(lots * UNITS), 0)
+        bot.observe(_acted(bot, answer, asked))
 
     def _tell_again(self, pm: PortfolioManager, order: Order) -> None:
         """Now and then report a known fill to the book again, like a gateway that repeats fills."""
@@ -118,6 +134,9 @@ class Wanderer:
             return None
         one = self._chance.choice(held)
         if wish == "close":
+            against = [other for other in held if other.side is not one.side]
+            if against and self._closes_by:
+                return self._close_by(pm, one.ticket, against[-1].ticket, key)
             return pm.close(one.ticket, key=key)
         if wish == "part":
             return pm.close(one.ticket, self.lots_unit, key=key)
@@ -127,6 +146,14 @@ class Wanderer:
             sl, tp = round(bid - sign * away, 5), round(bid + sign * away, 5)
             return pm.modify(one.ticket, sl, tp, key=key)
         return None
+
+    def _close_by(self, pm: PortfolioManager, ticket: int, other: int, key: str) -> Order:
+        """Close two positions by each other, and the second once more while that is in doubt."""
+        order = pm.close_by(ticket, other, key=key)
+        if order.status is OrderStatus.IN_DOUBT:
+            with contextlib.suppress(Refused, ValueError):
+                pm.close(other, key=f"{key} again")
+        return order
 
     def _open(self, pm: PortfolioManager, key: str, bid: float) -> Order:
         side = self._chance.choice(("buy", "sell"))
@@ -146,3 +173,14 @@ class Wanderer:
         lots = round(self._chance.randint(1, 5) * self.lots_unit, 3)
         self._asked.append((key, side, lots, extra))
         return pm.submit(side, lots, key=key, **extra)  # type: ignore[arg-type]
+
+
+def _acted(bot: BotProcess, order: Order, asked: tuple[str, str, int, int] | None = None) -> Acted:
+    return Acted(
+        bot.schedule.now_ns,
+        bot=bot.name,
+        order_id=order.order_id,
+        wish=f"{order.kind.value} {order.action} {order.volume}",
+        status=order.status.value,
+        asked=asked,
+    )

@@ -9,6 +9,7 @@ import msgspec
 
 from trueup.core.account.trust import Trusted, Unknown
 from trueup.core.book import events
+from trueup.core.book.holdings import Holding, Tombstone
 from trueup.core.book.strategies import strategy_rows
 from trueup.core.look.inputs import SyncInputs
 from trueup.core.model import PendingOrder, Position, Snapshot
@@ -45,11 +46,14 @@ def book_seen(
     # The results take long, and are compared only when agreement is due.
     book = pm.book
     results: tuple[tuple[int, int], ...] | None = None
+    kept: dict[int, Holding | Tombstone] = {**book.holdings, **book.closed}
     if with_results:
-        results = (
-            *((key, holding.realised_units) for key, holding in book.holdings.items()),
-            *((key, gone.realised_units) for key, gone in book.closed.items()),
-        )
+        results = tuple((key, one.realised_units) for key, one in kept.items())
+    counted = tuple(
+        (key, one.realised_units, sum(deal.money for deal in one.booked))
+        for key, one in kept.items()
+        if one.deals
+    )
     return BookSeen(
         at_ns,
         bot=bot,
@@ -61,6 +65,7 @@ def book_seen(
         state=book.state(),
         realised_units=round(book.realised * UNITS),
         results=results,
+        booked=counted,
         strategies=tuple(
             (row.symbol, row.magic, round(row.net_volume * UNITS)) for row in strategy_rows(book)
         ),

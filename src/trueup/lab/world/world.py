@@ -24,6 +24,7 @@ from trueup.errors import JournalError
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.lab.facts import facts
 from trueup.lab.faults.habits import usual
+from trueup.lab.faults.people import moves_stops
 from trueup.lab.faults.strikes import strike
 from trueup.lab.faults.terminal import own_account
 from trueup.lab.faults.terms import (
@@ -42,9 +43,10 @@ from trueup.lab.system.schedule import BEGIN_NS, MS, SECOND, OutOfTouch, Schedul
 from trueup.lab.system.trader import Wanderer
 from trueup.lab.system.views import book_seen
 from trueup.lab.system.wire import Network
+from trueup.lab.world.encore import Encore, another_end, answered_oddly, read_by_time
 from trueup.runtime.trading.strategy import MovingAverageCross, Strategy
 from trueup.sim.broker.ledger import Ledger
-from trueup.sim.market.records import BUYING_TYPES, Channel, Outcome, Position
+from trueup.sim.market.records import BUYING_TYPES, Channel, Outcome, Position, Refusal
 from trueup.sim.market.structs import TerminalInfo, TradeRequest
 from trueup.sim.market.switches import ListAnswer, Switches
 from trueup.sim.market.symbols import DEFAULT_SYMBOLS, EURUSD, AccountSetup, Charged, SymbolSetup
@@ -57,6 +59,10 @@ MOST_EVENTS = 200_000
 HINTS_EVERY_MS = 400
 # How often a person looks at the corrections that wait for approval.
 APPROVES_EVERY_MS = 3_000
+# A long journal takes long, so not every seed has one.
+READS_BY_TIME_EVERY = 25
+# When a person moves the first stops in a run in which that waits for a yes.
+MOVES_STOPS_AFTER_MS = 6_000
 SPREAD = 0.0001
 CENT = 0.01
 LOWEST, HIGHEST = 1.05, 1.15
@@ -312,6 +318,8 @@ class World:
         self.schedule.after(10, self.bot.start)
         if self.plan.setting.asks:
             self.schedule.after(APPROVES_EVERY_MS, self._approve)
+        if self.plan.setting.asks == "protection":
+            self.schedule.after(MOVES_STOPS_AFTER_MS, self._move_stops)
 
     def finish(self) -> None:
         """End all faults, let the books come to agree, and end the run."""
@@ -322,6 +330,7 @@ class World:
         self.observe(facts.Agreed(self.now_ns))
         stuck = self._trade_again()
         self._end()
+        self._encore()
         # Raise only now, because the judges of the books may have found the cause.
         for said in idle:
             raise OutOfTouch(said)
@@ -477,6 +486,27 @@ class World:
         self._show_books()
         self.observe(facts.Ended(self.now_ns, owed=True))
 
+    def _encore(self) -> None:
+        """Try what may still be done with the journal and the record, now that the run is over."""
+        fact = another_end(self.disk, self.now_ns)
+        if fact is not None:
+            self.observe(fact)
+        if self.plan.seed % READS_BY_TIME_EVERY == 0:
+            self.observe(read_by_time(self.disk, self.now_ns))
+        if not self.plan.setting.proves:
+            # The guide's wire has no keys and no tokens.
+            return
+        order = {"symbol": self.symbol, "volume": self.lots_unit, "magic": MAGIC}
+        encore = Encore(self.gateway, order, self.now_ns)
+        self.observe(encore.use_a_key_again())
+        self.observe(encore.come_as_a_former_writer())
+        self.observe(encore.fill_without_a_price())
+        self.observe(encore.list_twice())
+        told = [answered_oddly(bot) for bot in self.bots if bot is self.disk.holder]
+        for one in (encore.ask_another_record(), *told):
+            if one is not None:
+                self.observe(one)
+
     def _show_books(self) -> None:
         """Record the books of the bots that live and act.
 
@@ -614,6 +644,18 @@ class World:
         is_due, self.restarts_bots = self.restarts_bots, False
         for bot in self.bots if is_due else ():
             bot.kill(100)
+
+    def _move_stops(self) -> None:
+        """Move the stops of a position by hand, as soon as there is one."""
+        if self.is_healed:
+            return
+        moved = ""
+        with contextlib.suppress(Refusal):
+            moved = moves_stops(self, self.plan.chance("moves stops"))
+        if moved:
+            self.observe(facts.Traded(self.now_ns, f"somebody moves the stops of {moved}"))
+        else:
+            self.schedule.after(MOVES_STOPS_AFTER_MS, self._move_stops)
 
     def _approve(self) -> None:
         """Act as the person who approves held corrections from time to time."""

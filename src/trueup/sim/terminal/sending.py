@@ -120,11 +120,16 @@ def _with_fault(
                 program.broker.execute_later(program.current_login, request, _EXPERT, fill_after_ms)
             # 10012 promises nothing: the order can still fill later.
             return _server_says(program, request, mt5.TRADE_RETCODE_TIMEOUT)
-        case DoneWithoutDeal():
+        case DoneWithoutDeal(lacks):
             outcome = _execute(program, request)
-            if outcome.retcode == mt5.TRADE_RETCODE_DONE:
-                return replace(outcome, deal=0, steps=0, price=0.0)
-            return outcome
+            if outcome.retcode != mt5.TRADE_RETCODE_DONE:
+                return outcome
+            return replace(
+                outcome,
+                deal=0 if "deal" in lacks else outcome.deal,
+                steps=0 if "volume" in lacks else outcome.steps,
+                price=0.0 if "price" in lacks else outcome.price,
+            )
         case PlacedLater(delay_ms, fill):
             return program.broker.hold(program.current_login, request, _EXPERT, delay_ms, fill=fill)
         case Answered(retcode, comment, executed):

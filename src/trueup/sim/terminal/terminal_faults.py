@@ -37,7 +37,12 @@ class TimedOut:
 
 @dataclass(frozen=True, slots=True)
 class DoneWithoutDeal:
-    """The answer is 10009 with deal, volume and price 0, although the deal was made."""
+    """The answer is 10009 with deal, volume and price 0, although the deal was made.
+
+    `lacks` names the fields that are 0, if these are not all of the three.
+    """
+
+    lacks: frozenset[str] = frozenset({"deal", "volume", "price"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,8 +36,12 @@ class AskedFirst(Checker):
             return
         row = self.papers.row
         identifier = row["remote"]["identifier"]
-        if _moves_stops(row) and (fact.bot, identifier) not in self._approved:
+        if not _moves_stops(row):
+            return
+        if (fact.bot, identifier) not in self._approved:
             yield f"{fact.bot} took stops of position {identifier} into its book without a yes"
+        # A yes is for one difference: the next one needs another.
+        self._approved.discard((fact.bot, identifier))
 
 
 def _moves_stops(row: Mapping[str, Any]) -> bool:

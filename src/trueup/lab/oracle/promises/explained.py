@@ -194,8 +194,9 @@ class Explained(Checker):
         elif kind == "OrderFilled" and self.scope.books_net:
             names.symbol = row["symbol"]
         elif kind == "OrderFilled":
-            closed = self.papers.intent_of.get(row["order_id"], {}).get("position", 0)
-            names.identifiers |= {row["ticket"], closed}
+            intent = self.papers.intent_of.get(row["order_id"], {})
+            closed = {intent.get("position", 0), intent.get("position_by", 0)}
+            names.identifiers |= {row["ticket"], *closed}
         elif kind == "OrderApplied":
             names.identifiers.add(self.papers.intent_of[row["order_id"]].get("position", 0))
         for name in ("position", "local", "remote"):

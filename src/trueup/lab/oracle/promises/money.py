@@ -118,7 +118,13 @@ class Money(Checker):
     def _seen(self, fact: facts.BookSeen) -> Iterator[str]:
         if fact.results is not None:
             self._books[fact.bot] = fact
-        yield from ()
+        # Here and not at the end alone: the next comparison of the deals would hide the loss.
+        for identifier, counted, booked in fact.booked:
+            if counted != booked:
+                yield (
+                    f"{fact.bot} has realised {_money(counted)} in position {identifier}, and the "
+                    f"deals that it keeps come to {_money(booked)}"
+                )
 
     def _ended(self, fact: facts.Ended) -> Iterator[str]:
         if fact.owed:

@@ -68,10 +68,19 @@ class AtMostOnce(Checker):
         self._known_fills: set[int] = set()
         self._symbols: dict[int, str] = {}
         self._known_closed: set[int] = set()
+        # The lots (units) of each recorded fill of a market order, by order id.
+        self._recorded: dict[str, int] = {}
+        # The order of each deal, and the orders of deals that the broker took back.
+        self._order_of: dict[int, int] = {}
+        self._taken_back: set[int] = set()
         return {
             facts.Faulted: self._faulted,
+            facts.Acted: self._acted,
+            facts.Sent: self._sent,
+            facts.Agreed: self._agreed,
             facts.Requested: self._requested,
             facts.DealBooked: self._booked,
+            facts.DealStruck: self._struck,
             facts.PositionShown: self._shown,
             facts.Journalled: self._journalled,
             facts.JournalLost: self._lost,
@@ -85,9 +94,12 @@ class AtMostOnce(Checker):
             for order_id, intent in self.papers.intent_of.items()
             if intent.get("key")
         }
+        self._recorded = {}
         for row in self.papers.rows:
             if row.kind in FILLS:
-                self._filled[_read(row.payload)["order_id"]] += 1
+                told = _read(row.payload)
+                self._filled[told["order_id"]] += 1
+                self._recorded[told["order_id"]] = round(told["volume"] * facts.UNITS)
         yield from ()
 
     def _faulted(self, fact: facts.Faulted) -> Iterator[str]:
@@ -176,7 +188,14 @@ class AtMostOnce(Checker):
         if fact.action != MARKET or fact.order in self._dealt:
             yield from self._execute(fact)
 
+    def _struck(self, fact: facts.DealStruck) -> Iterator[str]:
+        self._taken_back.add(self._order_of.get(fact.ticket, 0))
+        yield from ()
+
     def _booked(self, fact: facts.DealBooked) -> Iterator[str]:
+        self._order_of[fact.ticket] = fact.order
+        if not fact.units:
+            self._taken_back.add(fact.order)
         if fact.order in self._dealt:
             return
         self._dealt.add(fact.order)
@@ -198,7 +217,9 @@ class AtMostOnce(Checker):
         if order_id in self._denied:
             said = self._denied[order_id]
             yield f"{order_id} was recorded as {said} and then executed as order {fact.order}"
-        yield from _otherwise(fact, intent)
+        # A close by another position names the two only.
+        if intent.get("kind") != "close_by":
+            yield from _otherwise(fact, intent)
 
     def _journalled(self, fact: facts.Journalled) -> Iterator[str]:
         self._learn(fact.kind)
@@ -226,6 +247,46 @@ class AtMostOnce(Checker):
             if self._filled[order_id] > 1:
                 yield f"the fill of {order_id} was counted {self._filled[order_id]} times"
             yield from self._fits(fact.kind, order_id, done)
+            self._recorded[order_id] = round(self.papers.row["volume"] * facts.UNITS)
+
+    def _sent(self, fact: facts.Sent) -> Iterator[str]:
+        """Judge a close of a position that an order in doubt may have closed already."""
+        order_id = order_in(fact.message).get("order_id", "")
+        wanted = _closed_by(self.papers.intent_of.get(order_id, {}))
+        for other in self.papers.unended if wanted else ():
+            intent = self.papers.intent_of.get(other, {})
+            if other != order_id and wanted & _closed_by(intent):
+                yield f"{order_id} closes {min(wanted)}, which {other} may have closed already"
+
+    def _acted(self, fact: facts.Acted) -> Iterator[str]:
+        """Compare an order that a key named with what was asked for under the key."""
+        intent = self.papers.intent_of.get(fact.order_id)
+        if fact.asked is None or intent is None:
+            return
+        found = (
+            intent.get("kind", "market"),
+            intent["side"],
+            round(intent["volume"] * facts.UNITS),
+            intent.get("position", 0),
+        )
+        if found != fact.asked:
+            key = intent.get("key", "")
+            yield f"key {key} was used for {found}, and was taken for {fact.asked} as well"
+
+    def _agreed(self, fact: facts.Agreed) -> Iterator[str]:
+        """Compare the lots of each recorded fill with the broker's deals of that order."""
+        dealt: Counter[int] = Counter()
+        for made in self.truth.deals.values():
+            for deal in made.values():
+                dealt[deal.order] += deal.units
+        for order_id, units in self._recorded.items() if self.scope.proves else ():
+            done = self._executed.get(order_id)
+            if done is None or done.action != MARKET or order_id in self._lied_about:
+                continue
+            # Nobody can say how many lots a deal moved that the broker has taken back since.
+            if units != dealt[done.order] and done.order not in self._taken_back:
+                lots, made_lots = units / facts.UNITS, dealt[done.order] / facts.UNITS
+                yield f"{order_id} is recorded with {lots} lots, and its deals have {made_lots}"
 
     def _learn(self, kind: str) -> None:
         """Remember which fills and ends of positions the journal has."""
@@ -301,6 +362,13 @@ class AtMostOnce(Checker):
             yield f"{order_id} is recorded as {row['ticket']}, which is another order of ours"
         elif done is not None and row["ticket"] != done.order:
             yield f"{order_id} is order {done.order}, and it is recorded as {row['ticket']}"
+
+
+def _closed_by(intent: Mapping[str, Any]) -> set[int]:
+    """Return the positions that an order may close."""
+    if intent.get("kind", "market") not in ("market", "close_by"):
+        return set()
+    return {intent.get("position", 0), intent.get("position_by", 0)} - {0}
 
 
 def _is_unproven(row: Mapping[str, Any]) -> bool:
