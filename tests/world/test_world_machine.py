@@ -125,6 +125,8 @@ def test_no_fault_at_any_time_breaks_a_promise() -> None:
     run_state_machine_as_test(WorldMachine, settings=the_same)
 
 
+# Two hundred runs, and as many again to shrink one of them.
+@pytest.mark.timeout(600)
 def test_a_bug_that_is_seeded_on_purpose_is_found_and_shrunk_to_what_it_takes() -> None:
     found = settings(
         max_examples=200,
