@@ -7,18 +7,23 @@ session.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
 from tests.journal.cutting_proxy import CuttingProxy
-from tests.journal.places import PostgresPlace, orders
+from tests.journal.places import NOW_NS, PostgresPlace, orders
+from tests.journal.postgres_server import PostgresServer, binaries
 from tests.support.servers import until
 from trueup.errors import JournalConflict, JournalError
+from trueup.journal import open_journal
 from trueup.journal.backends.postgres import PostgresDatabase, SessionClaim
 from trueup.journal.writing.store import StoredJournal
 
@@ -177,3 +182,45 @@ def test_an_opening_that_is_cut_anywhere_keeps_the_next_one_not_out(
         far.open().close()
         proxy.let_the_server_know()
     assert failed > total // step // 2
+
+
+def test_server_without_room_for_another_lock_is_told_with_the_setting() -> None:
+    programs = binaries()
+    if programs is None:
+        pytest.skip("no PostgreSQL")
+    server = PostgresServer(programs, "max_locks_per_transaction=10", "max_connections=8")
+    try:
+        url = server.new_database()
+        with (
+            open_journal(url, "first", now_ns=lambda: NOW_NS) as journal,
+            psycopg.connect(url, autocommit=True) as other,
+            contextlib.closing(PostgresDatabase(url)) as connected,
+        ):
+            connected.connect()
+            fill_with_locks(other)
+            for attempt in (
+                lambda: open_journal(url, "second", now_ns=lambda: NOW_NS),
+                lambda: connected.claim("second", 0, take_over=False),
+            ):
+                with pytest.raises(JournalError, match="no room for another lock") as refused:
+                    attempt()
+                assert "max_locks_per_transaction" in refused.value.with_remedy
+            other.execute("SELECT pg_advisory_unlock_all()")
+            assert journal.append(orders(1)) == 1
+            with open_journal(url, "second", now_ns=lambda: NOW_NS) as added:
+                assert added.append(orders(1)) == 1
+    finally:
+        server.remove()
+
+
+def fill_with_locks(connection: psycopg.Connection[Any]) -> None:
+    """Take locks until the server has no room; a statement that fails gives its own back."""
+    taken = 0
+    for step in (400, 20, 1):
+        with contextlib.suppress(psycopg.errors.OutOfMemory):
+            while True:
+                connection.execute(
+                    "SELECT pg_advisory_lock(n) FROM generate_series(%s::int, %s::int) n",
+                    (taken, taken + step - 1),
+                )
+                taken += step

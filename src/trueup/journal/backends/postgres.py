@@ -24,7 +24,9 @@ from trueup.journal.backends.server_session import (
     WITH_LOCK,
     ServerSession,
     first_line,
+    has_no_room,
     lost,
+    no_room,
 )
 from trueup.journal.database.database import Claim, Database
 from trueup.journal.database.statements import POSTGRESQL
@@ -230,6 +232,8 @@ class PostgresDatabase(Database):
         if isinstance(error, errors.DiskFull):
             words = f"{self.name}: the server's disk is full."
             return JournalError(words, remedy="make room on the disk of the PostgreSQL server")
+        if has_no_room(error):
+            return no_room(self.name)
         if isinstance(error, errors.LockNotAvailable):
             words = f"{self.name}: another session keeps it locked."
             return JournalError(words, remedy="end that session: pg_locks names it")

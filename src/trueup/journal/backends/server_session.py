@@ -33,6 +33,10 @@ READING: Final = 2
 # How long a session waits for another session's lock.
 LOCK_MS = 5_000
 SEE_TO_SERVER = "start the PostgreSQL server, or repair the network on the way to it"
+MORE_LOCKS = (
+    "raise max_locks_per_transaction of the PostgreSQL server: every stream with a writer needs a "
+    "lock (docs/concepts/scaling.md)"
+)
 # Commits must reach the server's disk, whatever the server's default is.
 _SETTINGS: Final = (
     "SELECT set_config('lock_timeout', %s, false), set_config('synchronous_commit',"
@@ -332,8 +336,20 @@ SESSIONS: Final = Sessions()
 
 
 def unreachable(name: str, error: Exception) -> JournalError:
-    """Return the error for a server that cannot be reached."""
+    """Return the error for a server that cannot be reached, or has no room for a connection."""
+    if has_no_room(error):
+        return no_room(name)
     return JournalError(f"{name} cannot be reached: {first_line(error)}.", remedy=SEE_TO_SERVER)
+
+
+def has_no_room(error: Exception) -> bool:
+    """Return whether the server's table of locks is full; a connection needs locks of its own."""
+    return isinstance(error, psycopg.Error) and "out of shared memory" in str(error)
+
+
+def no_room(name: str) -> JournalError:
+    """Return the error for a server whose table of locks is full."""
+    return JournalError(f"{name}: the server has no room for another lock.", remedy=MORE_LOCKS)
 
 
 def lost(name: str, error: Exception) -> ConnectionLost:
