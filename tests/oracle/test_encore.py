@@ -111,7 +111,7 @@ def test_a_close_is_not_sent_while_another_one_of_the_position_is_in_doubt(
 ) -> None:
     history = opened().intent(**closing("O2", "tbbbbbbbb", **first)).send("O2", action="CLOSE")
     assert said(history) == []
-    ended = {"order_id": "O2", "error": "refused"}
+    ended: dict[str, Any] = {"order_id": "O2", "error": "refused"}
     again = closing("O3", "tcccccccc")
     broken = opened().intent(**closing("O2", "tbbbbbbbb", **first))
     assert said(broken.intent(**again).send("O3", action="CLOSE")) == [2]
