@@ -122,8 +122,8 @@ def test_a_close_is_not_sent_while_another_one_of_the_position_is_in_doubt(
 def settled(lots: float) -> History:
     """One order whose reply was lost, and whose fill is recorded with these lots."""
     history = History().start().synced().intent().send().execute()
-    fill = {"symbol": "EURUSD", "side": "buy", "volume": lots, "price": 1.1, "because": "x"}
-    history.row("OrderSettled", order_id="O1", ticket=100, **fill)
+    fill: dict[str, Any] = {"symbol": "EURUSD", "side": "buy", "volume": lots, "price": 1.1}
+    history.row("OrderSettled", order_id="O1", ticket=100, because="x", **fill)
     history.book = [held(100)]
     return history
 
