@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
+import threading
+
 import pytest
 from typer.testing import CliRunner, Result
 
 from tests.fleet.mutants import claim_of_the_living
+from tests.support.marks import needs_interrupt
 from trueup.cli import app
+from trueup.cli.rehearse import sim_fleet as sim_fleet_module
+from trueup.lab.facts.facts import Fact
+from trueup.lab.fleet.coverage import FleetCoverage
+from trueup.lab.fleet.facts import Executed
 from trueup.lab.fleet.plan import draw
 
 pytestmark = pytest.mark.timeout(300)
@@ -60,3 +70,19 @@ def test_what_cannot_work_is_one_sentence(arguments: tuple[str, ...], said: str)
     done = sim_fleet(*arguments)
     assert done.exit_code == 64
     assert said in done.output + str(done.exception)
+
+
+@needs_interrupt
+def test_interrupt_ends_the_runs_and_tells_what_was_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(FleetCoverage):
+        def observe(self, fact: Fact) -> None:
+            super().observe(fact)
+            if self.met["fault"]["MOVE"] and isinstance(fact, Executed):
+                # As Ctrl-C does, while a task of the second run or a later one is at work.
+                os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(sim_fleet_module, "FleetCoverage", Interrupted)
+    done = sim_fleet("--seeds", "0..1000000")
+    assert done.exit_code == 130
+    assert re.fullmatch(r"Stopped: \d+ runs, 0 of them broke a promise\.\n", done.stdout)
+    assert not [one for one in threading.enumerate() if one.name == "simulated"]

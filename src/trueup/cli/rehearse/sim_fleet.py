@@ -18,6 +18,8 @@ from trueup.lab.fleet.telling import Telling, command
 from trueup.lab.system.schedule import BEGIN_NS
 
 BROKEN = 1
+# A shell's exit code for a process ended by Ctrl-C.
+STOPPED = 130
 SHOWN = 5
 SEEDS, SEEDS_TO_MEET_ALL = "0..50", "0..300"
 
@@ -77,15 +79,22 @@ def _plan(seed: int, only: str) -> FleetPlan:
 
 def _many(seeds: range, counted: FleetCoverage) -> bool:
     count = broken = 0
-    with progress("Running seeds", len(seeds)) as shown:
-        for report in run_many(seeds, counted):
-            count += 1
-            shown.advance()
-            if not report.is_good:
-                broken += 1
-                with shown.aside():
-                    say(_said(report))
-    say(f"{count} runs, {broken} of them broke a promise.")
+    stopped = ""
+    # Ctrl-C ends the runs, not the report of the runs until then.
+    try:
+        with progress("Running seeds", len(seeds)) as shown:
+            for report in run_many(seeds, counted):
+                count += 1
+                shown.advance()
+                if not report.is_good:
+                    broken += 1
+                    with shown.aside():
+                        say(_said(report))
+    except KeyboardInterrupt:
+        stopped = "Stopped: "
+    say(f"{stopped}{count} runs, {broken} of them broke a promise.")
+    if stopped:
+        raise typer.Exit(STOPPED)
     return bool(broken)
 
 

@@ -135,8 +135,18 @@ class Task:
             self._turn.release()
 
     def sleep(self) -> None:
-        """Wait, as the thread of this task, for `wake`."""
-        self._turn.acquire()
+        """Wait, as the thread of this task, for `wake`.
+
+        Ctrl-C, which Python gives to the thread that runs the plan, ends the run at the next wait
+        of the task that runs now: two threads must never run at once.
+        """
+        while True:
+            try:
+                self._turn.acquire()
+            except KeyboardInterrupt as stop:
+                self._schedule.failure = stop
+            else:
+                return
 
     def kill(self) -> None:
         """End the task where it waits, before anything else happens in the world."""
