@@ -62,7 +62,9 @@ def keep(name: str, processes: int) -> int:
         return 0
     print(f"wrote {_results.write(name, found)}")
     return sum(
-        _results.median_of(figures) > figures[0].target for figures in zip(*found, strict=True)
+        _results.median_of(figures) > figures[0].target
+        for figures in zip(*found, strict=True)
+        if not figures[0].curve
     )
 
 

@@ -53,13 +53,19 @@ def _times(seconds: list[float]) -> str:
 
 
 class Figure(NamedTuple):
-    """A figure of a run with its target; `samples` are seconds, of the thing and what is beside."""
+    """A figure of a run with its target; `samples` are seconds, of the thing and what is beside.
+
+    A point of a curve has the name of the curve, and `at`, where on the axis it is. It has no
+    target, which is 0 then.
+    """
 
     what: str
     value: float
     target: float
     unit: str
     samples: tuple[list[float], list[float]]
+    curve: str = ""
+    at: int = 0
 
 
 FIGURES: list[Figure] = []
@@ -85,3 +91,8 @@ def report(
     samples = ([], []) if pair is None else (pair.first, pair.second)
     FIGURES.append(Figure(what, value, target, unit, samples))
     return 0 if met else 1
+
+
+def point(curve: str, at: int, value: float, unit: str) -> None:
+    """Note a point of a curve."""
+    FIGURES.append(Figure(f"{curve} at {at:,}", value, 0.0, unit, ([], []), curve, at))

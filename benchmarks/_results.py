@@ -57,9 +57,12 @@ def _benchmarks_of(
     facts: dict[str, str | float] = {
         "figure": median_of(figures),
         "figure_unit": unit,
-        "figure_target": float(figures[0].target),
         **conditions,
     }
+    if figures[0].curve:
+        facts |= {"curve": figures[0].curve, "curve_at": figures[0].at}
+    else:
+        facts["figure_target"] = float(figures[0].target)
     # Without samples the figure itself is the sample, in a unit of pyperf.
     own = [figure.samples[0] or [_in_unit_of_pyperf(figure)] for figure in figures]
     found = [_benchmark(what, own, "second" if figures[0].samples[0] else _unit(unit), facts)]

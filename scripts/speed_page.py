@@ -9,6 +9,18 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from scripts.curve_picture import Panel, Point, curve_picture
+
+CURVES = "docs/concepts/scaling"
+PANELS = {
+    "accounts": (
+        Panel("CPU, % of a core", ("CPU",), 100, "one core"),
+        Panel("syncs made, % of those due", ("syncs made",), 100, "all"),
+        Panel("lateness of a sync, ms", ("late p50", "late p99"), 250, "goal: 250", is_log=True),
+        Panel("memory of an account, KiB", ("memory of an account",), 40, "goal: 40"),
+    )
+}
+"""The panels of each benchmark with curves."""
 RESULTS = Path(__file__).resolve().parent.parent / "benchmarks" / "results"
 _HEAD = """\
 # Speed, as measured
@@ -47,9 +59,35 @@ def read(name: str, folder: Path = RESULTS) -> list[Kept]:
     return [
         Kept(facts["name"], facts["figure"], facts["figure_target"], facts["figure_unit"])
         for facts in _facts(name, folder)
-        # A benchmark beside another one is no figure itself.
-        if not facts["name"].endswith(", beside")
+        # A benchmark beside another one is no figure itself, and a point is one of a curve.
+        if not facts["name"].endswith(", beside") and "curve" not in facts
     ]
+
+
+def curves(name: str, folder: Path = RESULTS) -> dict[str, list[Point]]:
+    """Return the points of each curve of a benchmark; empty for a benchmark without curves."""
+    found: dict[str, list[Point]] = {}
+    for facts in _facts(name, folder):
+        if "curve" in facts:
+            point = Point(facts["curve_at"], facts["figure"])
+            found.setdefault(f"{facts['curve']}", []).append(point)
+    return found
+
+
+def _curve_table(name: str) -> str:
+    """Return a table of the curves: a row for each place on the axis."""
+    units = {facts["curve"]: facts["figure_unit"] for facts in _facts(name) if "curve" in facts}
+    found = curves(name)
+    if not found:
+        return ""
+    heads = [f"{curve}, {unit}" for curve, unit in units.items()]
+    rows = [
+        [f"{points[0].at:,}", *(_number(point.value) for point in points)]
+        for points in zip(*found.values(), strict=True)
+    ]
+    lines = [[name, *heads], ["---:"] * (len(heads) + 1), *rows]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"\n![{name}: curves](../concepts/scaling/{name}.svg)\n\n{table}\n"
 
 
 def _facts(name: str, folder: Path = RESULTS) -> list[dict[str, Any]]:
@@ -83,13 +121,21 @@ def speed_page() -> str:
         ]
         table = "\n".join(["| what | measured | at most | |", "| --- | ---: | ---: | --- |", *rows])
         drawn = f"![{name}: shares of the targets](speed/{name}.svg)"
-        parts.append(f"## {name}\n\n{_conditions(name)}\n\n{drawn}\n\n{table}\n")
+        parts.append(
+            f"## {name}\n\n{_conditions(name)}\n\n{drawn}\n\n{table}\n{_curve_table(name)}"
+        )
     return "\n".join(parts)
 
 
 def pictures() -> dict[str, Callable[[], str]]:
     """Return the pictures of the page by their paths."""
-    return {f"docs/internals/speed/{name}.svg": partial(_picture, name) for name in known()}
+    bars = {f"docs/internals/speed/{name}.svg": partial(_picture, name) for name in known()}
+    drawn = {f"{CURVES}/{name}.svg": partial(_curves, name) for name in PANELS if curves(name)}
+    return {**bars, **drawn}
+
+
+def _curves(name: str) -> str:
+    return curve_picture(PANELS[name], curves(name), name)
 
 
 def _picture(name: str) -> str:
