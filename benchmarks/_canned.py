@@ -47,8 +47,11 @@ class _Replies:
         return msgspec.json.encode(known)
 
 
-def serve(pipe: Connection, positions: int, hanging: float) -> None:
-    """Serve any number of accounts at one port; a share of them hangs after some replies."""
+def serve(pipe: Connection, positions: int, hanging: float, ports: int = 1) -> None:
+    """Serve any number of accounts at some ports; a share of them hangs after some replies.
+
+    The pipe gets the port, or a list of many.
+    """
     clock = SystemClock()
     desk = Desk(_simulated(positions, clock), "bench", clock.now_ns)
     greeting = json.loads(desk.handle(GET_POSITIONS))
@@ -63,7 +66,8 @@ def serve(pipe: Connection, positions: int, hanging: float) -> None:
     context.set(zmq.MAX_SOCKETS, 65_000)
     socket = context.socket(zmq.ROUTER)
     socket.setsockopt(zmq.BACKLOG, 4_096)
-    pipe.send(socket.bind_to_random_port("tcp://127.0.0.1"))
+    bound = [socket.bind_to_random_port("tcp://127.0.0.1") for _ in range(ports)]
+    pipe.send(bound if ports > 1 else bound[0])
     every = round(1 / hanging) if hanging else 0
     while True:
         *way, request = socket.recv_multipart()

@@ -55,6 +55,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run the terminal's contract against the MetaTrader 5 demo account of this machine",
     )
     parser.addoption(
+        "--soak-syncs", type=int, default=10_000_000, help="syncs of the soak of many accounts"
+    )
+    parser.addoption(
+        "--soak-minutes", type=float, default=20.0, help="minutes of the soak of 2,000 accounts"
+    )
+    parser.addoption(
         "--wine", action="store_true", help="run tests/wine with the Windows CPython under Wine"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 import sys
 from pathlib import Path
@@ -9,11 +10,16 @@ from pathlib import Path
 import pytest
 
 from benchmarks._measure import Figure
+from scripts.curve_picture import Panel, Point, curve_picture
 from scripts.generate_docs import PAGES, ROOT
-from scripts.speed_page import Kept, known, picture, read, speed_page
+from scripts.speed_page import CURVES, PANELS, Kept, curves, known, picture, read, speed_page
 
 SYNC = Figure("a sync", 2.0, 1.2, "x bare", ([0.2, 0.4, 0.6], [0.1, 0.2, 0.3]))
 SIZE = Figure("memory", 3.0, 40.0, "KiB", ([], []))
+LATE = [
+    Figure(f"late at {at}", value, 0.0, "ms", ([], []), "late", at)
+    for at, value in ((1, 2), (9, 300))
+]
 
 
 def test_every_figure_of_the_results_is_on_the_page_and_in_its_picture() -> None:
@@ -63,6 +69,47 @@ def test_results_are_kept_for_pyperf_and_read_again(tmp_path: Path) -> None:
     assert suite.get_benchmark("memory").get_values() == (3072.0,) * 3
     write("alone", [[SIZE]], tmp_path)
     assert read("alone", tmp_path) == [Kept("memory", 3.0, 40.0, "KiB")]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pyperf is not installed there")
+def test_points_of_a_curve_are_kept_for_pyperf_and_are_no_figures(tmp_path: Path) -> None:
+    import pyperf
+
+    from benchmarks._results import write
+
+    write("some", [[SIZE, *LATE]], tmp_path)
+    assert read("some", tmp_path) == [Kept("memory", 3.0, 40.0, "KiB")]
+    assert curves("some", tmp_path) == {"late": [Point(1, 2), Point(9, 300)]}
+    suite = pyperf.BenchmarkSuite.load(str(tmp_path / "some.json"))
+    assert suite.get_benchmark("late at 9").get_values() == (0.3,)
+
+
+def test_every_point_of_the_results_is_on_the_page() -> None:
+    page = (ROOT / "docs/internals/speed.md").read_text(encoding="utf-8")
+    for name in PANELS:
+        found = curves(name)
+        assert {curve for panel in PANELS[name] for curve in panel.curves} <= set(found)
+        for point in found["CPU"]:
+            assert f"| {point.at:,} | " in page
+        assert f"](../concepts/scaling/{name}.svg)" in page
+        drawn = (ROOT / f"{CURVES}/{name}.svg").read_text(encoding="utf-8")
+        assert drawn == PAGES[f"{CURVES}/{name}.svg"]()
+    assert "](scaling/accounts.svg)" in (ROOT / "docs/concepts/scaling.md").read_text("utf-8")
+
+
+def test_curve_has_its_points_where_the_axes_say() -> None:
+    points = {"CPU": [Point(0, 0), Point(500, 50), Point(1000, 100)], "late": [Point(1000, 90)]}
+    late = Panel("late <ms>", ("late",), 250, "goal", is_log=True)
+    drawn = curve_picture([Panel("CPU, %", ("CPU",), 100, "one core"), late], points, "accounts")
+    assert "late &lt;ms&gt;" in drawn
+    (way,) = re.findall(r'<polyline points="([^ "]+ [^"]+)"', drawn)
+    (x0, y0), (x1, y1), (x2, y2) = (map(float, place.split(",")) for place in way.split())
+    # A straight line: the second lies in the middle of the others, and the last on the bound.
+    assert (x1, y1) == pytest.approx(((x0 + x2) / 2, (y0 + y2) / 2), abs=0.1)
+    assert f'y1="{y2:.1f}" y2="{y2:.1f}" stroke="#888"' in drawn
+    # Powers of ten around the values.
+    for number in (10, 100, "1,000"):
+        assert f'text-anchor="end">{number}</text>' in drawn
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pyperf is not installed there")
