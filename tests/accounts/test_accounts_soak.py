@@ -210,8 +210,8 @@ def test_two_thousand_accounts_sync_every_ten_seconds(
         f"memory (KiB), files, threads: first {first}, last {seen[-1]}",
     )
     assert waiting == {}
-    # A sync is late by less than a quarter of the interval, also on a machine with other work.
-    assert late["p99"] < interval_sec * 250
+    # 99 of 100 are late by less than half the interval, also on a machine with other work.
+    assert late["p99"] < interval_sec * 500
     assert max(one.kib for one in seen) < PROCESS_KIB + ACCOUNT_KIB * count
     assert max(one.files for one in seen) <= first.files + FEW
     assert max(one.threads for one in seen) <= first.threads + FEW
