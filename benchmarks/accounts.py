@@ -68,7 +68,7 @@ def measure(count: int, port: int, hanging: float) -> dict[str, float]:
     entries = [
         AccountEntry(f"a{number}", Endpoint("127.0.0.1", port), settings) for number in range(count)
     ]
-    # Canned gateways give no hints and take no claims, so an account makes one connection: less than
+    # Canned gateways give no hints and take no claims, so an account has one connection: less than
     # `room` plans for, and 5,000 accounts fit where it would refuse 4,000.
     raise_files(OTHER_FILES + (FILES_OF_CONNECTION + 1) * count)
     make_room(OTHER_SOCKETS + 2 * SOCKETS_OF_CONNECTION * count)

@@ -11,6 +11,7 @@ LINE, TEXT, GRID, TARGET = "#2458a6", "#333", "#ddd", "#888"
 _COLOURS = (LINE, "#b4532a")
 _WIDTH, _HEIGHT, _COLUMNS = 900, 250, 2
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 30, 34, 40
+_WORDS = 30
 
 
 class Point(NamedTuple):
@@ -33,24 +34,29 @@ class Panel(NamedTuple):
     is_log: bool = False
 
 
-def curve_picture(panels: Sequence[Panel], curves: Mapping[str, Sequence[Point]], axis: str) -> str:
+def curve_picture(
+    panels: Sequence[Panel], curves: Mapping[str, Sequence[Point]], axis: str, words: str = ""
+) -> str:
     """Return an SVG of all panels, two in a row.
 
     Args:
         panels: what each panel shows.
         curves: the points of each curve.
         axis: what the horizontal axis counts.
+        words: how the points were measured, below all panels.
     """
     rows = -(-len(panels) // _COLUMNS)
+    height = _HEIGHT * rows + _WORDS
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT * rows}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" '
         f'font-family="sans-serif" font-size="13" fill="{TEXT}">',
-        f'<rect width="{_WIDTH}" height="{_HEIGHT * rows}" fill="#fff"/>',
+        f'<rect width="{_WIDTH}" height="{height}" fill="#fff"/>',
     ]
     for number, panel in enumerate(panels):
         x, y = _WIDTH // _COLUMNS * (number % _COLUMNS), _HEIGHT * (number // _COLUMNS)
         shown = {name: curves[name] for name in panel.curves}
         parts += [f'<g transform="translate({x} {y})">', *_Drawn(panel, shown, axis).parts, "</g>"]
+    parts.append(f'<text x="{_LEFT}" y="{height - 10}" fill="#666">{escape(words)}</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 

@@ -15,7 +15,7 @@ CURVES = "docs/concepts/scaling"
 PANELS = {
     "accounts": (
         Panel("CPU, % of a core", ("CPU",), 100, "one core"),
-        Panel("syncs made, % of those due", ("syncs made",), 100, "all"),
+        Panel("syncs made, % of those due", ("syncs made",), 100, ""),
         Panel("lateness of a sync, ms", ("late p50", "late p99"), 250, "goal: 250", is_log=True),
         Panel("memory of an account, KiB", ("memory of an account",), 40, "goal: 40"),
     )
@@ -135,7 +135,7 @@ def pictures() -> dict[str, Callable[[], str]]:
 
 
 def _curves(name: str) -> str:
-    return curve_picture(PANELS[name], curves(name), name)
+    return curve_picture(PANELS[name], curves(name), name, _conditions(name))
 
 
 def _picture(name: str) -> str:
