@@ -26,7 +26,6 @@ LONG = (
     "tests/crash/test_random_kills.py",
     "tests/world/test_world_runs.py",
     "tests/cli/test_bot_processes.py",
-    "tests/page/test_fleet.py",
     "tests/gateway/test_worker.py",
     "tests/fuzz/test_decoders.py",
     "tests/world/test_world_broker.py",
