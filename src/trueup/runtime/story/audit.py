@@ -42,7 +42,9 @@ class AuditTrail:
     """The last 1,000 corrections, oldest first; may be read from another thread."""
 
     def __init__(self) -> None:
-        self._entries: deque[AuditEntry] = deque(maxlen=AUDIT_ENTRIES_KEPT)
+        # An event becomes text when somebody reads the trail: a text takes far more memory than the
+        # event, and most of a recovery's ten thousand are never read.
+        self._entries: deque[AuditEntry | events.Event] = deque(maxlen=AUDIT_ENTRIES_KEPT)
         # Without turns, a deque that grows while another thread iterates raises an error there.
         self._turn = Turn()
 
@@ -68,9 +70,8 @@ class AuditTrail:
         self._keep(_corrections(history))
 
     def _keep(self, corrections: Sequence[_Correction]) -> None:
-        added = [entry(event) for event, _ in corrections[-AUDIT_ENTRIES_KEPT:]]
         with self._turn:
-            self._entries.extend(added)
+            self._entries.extend(event for event, _ in corrections[-AUDIT_ENTRIES_KEPT:])
 
     def replace(self, entries: Iterable[AuditEntry]) -> None:
         """Replace all entries."""
@@ -82,12 +83,15 @@ class AuditTrail:
     def entries(self) -> list[AuditEntry]:
         """Return copies of the entries, oldest first."""
         with self._turn:
-            return [AuditEntry(**item) for item in self._entries]
+            told = [entry(it) if isinstance(it, events.Event) else it for it in self._entries]
+            # Another deque, because `len` takes no turn and must not see an empty one.
+            self._entries = deque(told, maxlen=AUDIT_ENTRIES_KEPT)
+            return [AuditEntry(**item) for item in told]
 
 
 def _corrections(history: Sequence[events.Event]) -> list[_Correction]:
     worded = [(event, words_of(event)) for event in history]
-    return [(event, words) for event, words in worded if words.is_correction(event)]
+    return [pair for pair in worded if pair[1].is_correction(pair[0])]
 
 
 def is_own_step(event: events.Event) -> bool:
