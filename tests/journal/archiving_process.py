@@ -1,6 +1,6 @@
 """Kill an archiving at each statement, or at one of so many.
 
-`archiving_process.py URL STREAM FOLDER BEFORE_NS TIP EVERY`
+`archiving_process.py URL STREAM FOLDER BEFORE_NS TIP FIRST EVERY`
 
 For each statement and each step of the file in turn, a child archives (then: puts back) and kills
 itself there, and another child looks at what is left, goes on and undoes it. One line for each
@@ -25,7 +25,7 @@ from trueup.journal.backends.location import database_at
 from trueup.journal.database.database import Database
 from trueup.journal.writing import archiving
 
-URL, STREAM, FOLDER, BEFORE_NS, TIP, EVERY = sys.argv[1:]
+URL, STREAM, FOLDER, BEFORE_NS, TIP, FIRST, EVERY = sys.argv[1:]
 
 
 def kill_at(number: int, kind: type[Database]) -> None:
@@ -131,7 +131,7 @@ def killed(act: Callable[[], object], number: int) -> None:
 
 ended = 0
 for what in (archive, restore):
-    for count in itertools.count(1, int(EVERY)):
+    for count in itertools.count(int(FIRST), int(EVERY)):
         if what is restore:
             in_child(archive)
         ended = in_child(lambda: killed(what, count))  # noqa: B023 - called at once
