@@ -81,12 +81,14 @@ def claim_file(database: Path, stream: str, token: int, *, take_over: bool) -> F
 
 def lock_files(database: Path, stream: str) -> dict[int, Path]:
     """Return the lock files of a stream by token."""
-    return {token: path for name, token, path in _all_files(database) if name == _slug(stream)}
+    slug = _slug(stream)
+    found = _all_files(database, f"{database.name}.{slug}.")
+    return {token: path for name, token, path in found if name == slug}
 
 
 def all_lock_files(database: Path) -> list[Path]:
     """Return the lock files of all streams of a database."""
-    return [path for _, _, path in _all_files(database)]
+    return [path for _, _, path in _all_files(database, f"{database.name}.")]
 
 
 def noted(paths: Iterable[Path]) -> Tip | None:
@@ -118,9 +120,13 @@ def _read(path: Path) -> Tip | None:
     return None
 
 
-def _all_files(database: Path) -> Iterator[tuple[str, int, Path]]:
+def _all_files(database: Path, begins: str) -> Iterator[tuple[str, int, Path]]:
+    """Yield stream, token and path of each lock file whose name begins so, by name."""
+    # A thousand streams have a thousand files there, and each opening of a stream looks for its own
+    # several times: so names are compared first, and only what is left becomes a path.
+    names = [name for name in os.listdir(database.parent) if name.startswith(begins)]
     pattern = re.compile(rf"{re.escape(database.name)}\.([\w-]+)\.(\d+)\.lock", flags=re.ASCII)
-    for path in sorted(database.parent.iterdir()):
-        match = pattern.fullmatch(path.name)
+    for name in sorted(names):
+        match = pattern.fullmatch(name)
         if match is not None:
-            yield match[1], int(match[2]), path
+            yield match[1], int(match[2]), database.with_name(name)
