@@ -198,3 +198,35 @@ def test_stop_that_comes_at_once_gives_the_membership_back(
             until(lambda: world.status()["nodes"].get("n0"), DEADLINE_SEC)
             assert node.end() == 0
             assert world.status()["nodes"] == {}
+
+
+def test_node_without_its_gateways_keeps_its_accounts_until_a_person_drains_it(
+    tmp_path: Path, postgres_server: PostgresServer
+) -> None:
+    lined = FleetWorld(
+        tmp_path, postgres_server, accounts=4, nodes=2, timeout_ms=2_000, has_lines=True
+    )
+    with lined as world:
+        world.when_run_by("n0", "n1")
+        world.trade(1)
+        where, node = world.where(), world.nodes["n0"]
+        world.lines.tell("cut", node.number)
+
+        def is_told() -> bool:
+            done = world.nodes["n1"].shell.run("fleet", "status", "--journal", world.url)
+            return done.returncode == 1 and "Gateway offline" in " ".join(done.stdout.split())
+
+        until(is_told, DEADLINE_SEC, pause_sec=0.1)
+        # What reaches the database is alive, and nobody else takes what it has.
+        assert world.where() == where
+        assert world.status()["nodes"]["n0"]["state"] == "alive"
+        with Fleet(world.url) as fleet:
+            fleet.drain("n0", "a test", "")
+            until(lambda: world.believed(["n1"]), DEADLINE_SEC, pause_sec=0.1)
+            world.trade(1)
+            world.lines.tell("heal", node.number)
+            fleet.undrain("n0", "a test")
+        world.when_run_by("n0", "n1")
+        world.trade(1)
+        assert [one.end() for one in world.nodes.values()] == [0, 0]
+        assert world.faults() == []

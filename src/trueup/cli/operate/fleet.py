@@ -88,8 +88,8 @@ def node(
 def status(journal: JournalOption = None, as_json: JsonOption = False) -> None:
     """Show the nodes, what each runs, and what a person has changed.
 
-    Exit code 0: no node is lost, and all accounts run. 1: a person is needed. 2: the database
-    cannot be reached, or has no fleet.
+    Exit code 0: no node is lost, all accounts run and all gateways answer. 1: a person is needed.
+    2: the database cannot be reached, or has no fleet.
     """
     with _fleet(journal) as fleet:
         told = fleet.status()
@@ -98,7 +98,9 @@ def status(journal: JournalOption = None, as_json: JsonOption = False) -> None:
     else:
         say("\n".join(_lines(told)))
     nodes = told["nodes"]
-    is_well = all(one["state"] != "lost" and not one["not_running"] for one in nodes)
+    is_well = all(
+        one["state"] != "lost" and not one["not_running"] and not one["troubles"] for one in nodes
+    )
     exit_needing_a_person(not (is_well and told["same_accounts"] and nodes))
 
 

@@ -19,10 +19,12 @@ from typing import Any, Final
 
 import msgspec
 
+from trueup.core.account.trust import Reason
 from trueup.doors.accounts.accounts_loop import AccountsLoop
 from trueup.doors.accounts.checking import Accounts
 from trueup.doors.accounts.entry import AccountEntry
 from trueup.doors.accounts.machine import PAUSED_IN_FLEET, AccountMachine, State
+from trueup.doors.accounts.opened_account import OpenedAccount
 from trueup.doors.accounts.room import make_room_for
 from trueup.doors.accounts.run_accounts import AccountsProcess, run_process
 from trueup.doors.accounts.source import AccountsSource
@@ -352,8 +354,9 @@ class NodeProcess(AccountsProcess):
             if opened is not None:
                 refused += opened.gateway.refused_orders
                 believed += opened.account.manager.as_of_ns is not None
-            if machine.trouble and len(troubles) < TROUBLES_TOLD:
-                troubles[machine.name] = machine.trouble
+            trouble = machine.trouble or _offline(opened)
+            if trouble and len(troubles) < TROUBLES_TOLD:
+                troubles[machine.name] = trouble
         told = {
             **states,
             "believed": believed,
@@ -415,6 +418,12 @@ class NodeProcess(AccountsProcess):
             )
         self._made[entry.name] = entry, pause, made
         return made
+
+
+def _offline(opened: OpenedAccount | None) -> str:
+    """Return why an open account's gateway cannot be reached, or an empty text."""
+    unknown = None if opened is None else opened.account.reconciler.unknown
+    return unknown.sentence if unknown is not None and unknown.reason is Reason.OFFLINE else ""
 
 
 def run_node(
