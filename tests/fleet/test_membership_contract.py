@@ -180,6 +180,20 @@ def test_given_back_shard_is_free_at_once(world: World) -> None:
     assert world.owners()[3] == "b"
 
 
+def test_shard_that_is_given_back_too_soon_after_a_dead_node_is_free_with_a_former(
+    world: World,
+) -> None:
+    first, second = world.node("a"), world.node("b")
+    claimed(first)
+    first.give_back(3, 1, as_dead=True)
+    assert set(first.beat(ALL, "{}").owned) == set(ALL) - {3}
+    assert second.claim(ALL, SHARDS, of_dead=False) == {3: OwnedShard(2, None, "a")}
+    first.leave([5])
+    found = second.claim(ALL, SHARDS, of_dead=False)
+    assert found[5] == OwnedShard(2, None, "a")
+    assert found[6] == OwnedShard(2)
+
+
 def test_node_that_leaves_gives_all_back(world: World) -> None:
     first, second = world.node("a"), world.node("b")
     claimed(first)

@@ -145,6 +145,27 @@ def test_only_after_a_node_that_died_a_gateway_without_tokens_is_waited_for(worl
     assert right.wait_sec(5) < 0
 
 
+def test_next_owner_waits_too_where_the_shard_of_a_dead_node_moves_on_before_it_is_judged(
+    world: Nodes,
+) -> None:
+    world.add("a")
+    world.turn("a")
+    world.add("b")
+    world.pass_a_lease("a")
+    world.settle("b")
+    world.turn("b")
+    third = world.add("c")
+    world.turn("c", "b", "c")
+    (number,) = third.owned
+    assert ShardRight(third, number, third.owned[number].epoch).wait_sec(5) == LEASE_SEC + 5
+    # After all that could arrive, a shard that moves on needs no wait.
+    world.clock.advance(LEASE_SEC + 100)
+    world.turn("b", "c", "b", "c")
+    assert len(third.owned) > 1
+    newest = next(one for one in third.owned if one != number)
+    assert ShardRight(third, newest, third.owned[newest].epoch).wait_sec(5) == 0
+
+
 def test_shard_whose_claim_got_no_reply_counts_as_one_of_a_dead_node(world: Nodes) -> None:
     node = world.add("a")
     # As if the connection had broken after the commit.

@@ -70,13 +70,12 @@ SET node = %s, run = %s, epoch = s.epoch + 1, since = clock_timestamp()
 FROM locked WHERE locked.number = s.number
 RETURNING s.number, s.epoch, s.pinned, coalesce(locked.node, '')
 """
-_GIVE_BACK: Final = (
-    "UPDATE fleet_shards SET node = NULL, run = NULL"
-    " WHERE node = %s AND run = %s AND number = %s AND epoch = %s"
+# The name of a node without a run: the shard is free, and its next owner has a dead one before it.
+_FREED: Final = (
+    "UPDATE fleet_shards SET node = CASE WHEN number = ANY (%s) THEN node END, run = NULL"
 )
-_GIVE_ALL_BACK: Final = (
-    "UPDATE fleet_shards SET node = NULL, run = NULL WHERE node = %s AND run = %s"
-)
+_GIVE_BACK: Final = f"{_FREED} WHERE node = %s AND run = %s AND number = %s AND epoch = %s"
+_GIVE_ALL_BACK: Final = f"{_FREED} WHERE node = %s AND run = %s"
 _LEAVE: Final = "DELETE FROM fleet_nodes WHERE name = %s AND run = %s AND drained_by = ''"
 # A drained node stays known, so that it is drained when it comes back.
 _END: Final = (
@@ -259,13 +258,19 @@ class Membership:
         )
         return {number: OwnedShard(*found) for number, *found in rows}
 
-    def give_back(self, number: int, epoch: int) -> None:
+    def give_back(self, number: int, epoch: int, *, as_dead: bool = False) -> None:
         """Give a shard back, if it is still this node's by that claim.
+
+        Args:
+            number: the shard.
+            epoch: the claim.
+            as_dead: let its next owner find a dead node before it, as this one did.
 
         Raises:
             JournalError: the database cannot be reached.
         """
-        self._database.fetch(f"{_GIVE_BACK} RETURNING number", *self._me, number, epoch)
+        dead = [number] if as_dead else []
+        self._database.fetch(f"{_GIVE_BACK} RETURNING number", dead, *self._me, number, epoch)
 
     def tell(self, rows: Sequence[AccountRow]) -> None:
         """Tell the fleet's tables of accounts of shards that are this node's.
@@ -295,15 +300,15 @@ class Membership:
         rows = self._database.fetch(_RESUMERS, list(accounts))
         return {account: Pause(who, why) for account, who, why in rows}
 
-    def leave(self) -> None:
-        """Give all shards back and end the membership.
+    def leave(self, as_dead: Iterable[int] = ()) -> None:
+        """Give all shards back and end the membership; `as_dead` as for `give_back`.
 
         Raises:
             JournalError: the database cannot be reached; the lease ends the membership.
         """
         self._database.restore()
         with self._database.writing():
-            self._database.change(_GIVE_ALL_BACK, *self._me)
+            self._database.change(_GIVE_ALL_BACK, list(as_dead), *self._me)
             self._database.change(_LEAVE, *self._me)
             self._database.change(_END, *self._me)
 

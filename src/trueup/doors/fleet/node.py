@@ -49,6 +49,8 @@ GIVEN_AT_ONCE_PERCENT: Final = 5
 # The fleet's tables have so many of the accounts that do not run.
 TROUBLES_TOLD: Final = 20
 SECOND_NS: Final = 1_000_000_000
+# After so long no gateway carries an order out, unless an account's own timeout is longer.
+DEADLINE_SEC: Final = 60.0
 UNKNOWN_NODE: Final = "another node"
 
 
@@ -73,6 +75,7 @@ class Node:
         self._giving: dict[int, int] = {}
         self._claimed_ns: dict[int, int] = {}
         self._former: dict[int, str] = {}
+        self._longest_sec = DEADLINE_SEC
         self._lease_ends_ns = 0
         self._name = membership.name
 
@@ -118,7 +121,7 @@ class Node:
             self._giving[number] = owned[number].epoch
         for number, epoch in list(self._giving.items()):
             if number not in busy:
-                member.give_back(number, epoch)
+                member.give_back(number, epoch, as_dead=self._may_be_followed(number))
                 del self._giving[number], owned[number]
         owned |= self._claims(view, accounts, len(owned))
         ended = self.pauses.keys() - view.pauses.keys()
@@ -158,7 +161,7 @@ class Node:
         # What a person wants here comes on top.
         claimed |= member.claim(accounts, len(accounts), of_dead=view.is_settled, pinned_alone=True)
         for former, count in Counter(shard.former for shard in claimed.values()).items():
-            whose = f" of node {former}, which is dead" if former else ""
+            whose = f" of node {former}, whose orders may still arrive" if former else ""
             log.info("[FLEET] Claimed %d shards%s", count, whose)
         for number, shard in claimed.items():
             self._note_claim(number, shard.former)
@@ -182,10 +185,23 @@ class Node:
 
     def wait_sec(self, number: int, deadline_sec: float) -> float:
         """Return how long an account is still to be left alone; see `Right.wait_sec`."""
+        self._longest_sec = max(self._longest_sec, deadline_sec)
         if not self._former.get(number):
             return 0.0
         since_sec = (self._clock.age_ns() - self._claimed_ns[number]) / SECOND_NS
         return self.membership.lease_sec + deadline_sec - since_sec
+
+    def leave(self) -> None:
+        """Give all shards back and end the membership; see `Membership.leave`."""
+        self.membership.leave(filter(self._may_be_followed, list(self._former)))
+
+    def _may_be_followed(self, number: int) -> bool:
+        """Return whether an order of a dead node that had a shard may still arrive.
+
+        The next owner has to wait as well then: a shard may be given back before this node has
+        judged its accounts.
+        """
+        return bool(self._former.get(number)) and self.wait_sec(number, self._longest_sec) > 0
 
     def gives(self, number: int) -> bool:
         """Return whether a shard that is still this node's is being given back."""
@@ -283,7 +299,7 @@ class NodeProcess(AccountsProcess):
         if self._ended is not None:
             raise self._ended
         try:
-            self._node.membership.leave()
+            self._node.leave()
         except TrueupError as error:
             log.warning("[FLEET] The lease ends the membership: %s", error)
 

@@ -77,20 +77,20 @@ class SimulatedMembership(Membership):
         server.answer(self._client, sent)
         return {number: OwnedShard(*found) for number, found in taken.items()}
 
-    def give_back(self, number: int, epoch: int) -> None:
+    def give_back(self, number: int, epoch: int, *, as_dead: bool = False) -> None:
         """Give a shard back; see `Membership.give_back`."""
-        server = self._server
-        server.ask(self._client, lambda: server.give_back(self.name, self.run, number, epoch))
+        server, dead = self._server, (number,) if as_dead else ()
+        server.ask(self._client, lambda: server.give_back(self.name, self.run, number, epoch, dead))
 
     def resumers(self, accounts: Iterable[str]) -> dict[str, Pause]:
         """Return an empty mapping: the pauses of a simulation end by themselves."""
         self._server.ask(self._client, lambda: None)
         return {}
 
-    def leave(self) -> None:
-        """Give all shards back and end the membership."""
-        server = self._server
-        server.ask(self._client, lambda: server.leave(self.name, self.run))
+    def leave(self, as_dead: Iterable[int] = ()) -> None:
+        """Give all shards back and end the membership; see `Membership.leave`."""
+        server, dead = self._server, tuple(as_dead)
+        server.ask(self._client, lambda: server.leave(self.name, self.run, dead))
 
     def permit(self, database: Database, number: int, epoch: int) -> None:
         """Check, within a transaction of the journal, that a shard is this node's.

@@ -213,7 +213,7 @@ class NodeRun:
             except TrueupError as error:
                 node.trouble = str(error)
             self.clock.sleep(every_sec)
-        node.membership.leave()
+        node.leave()
 
     def _wait_for_accounts(self) -> None:
         now_ns = self.world.schedule.now_ns

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import random
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -350,17 +350,19 @@ class Server:
         """Return whether nobody has claimed a shard since a look; asked once it is locked."""
         return shard.epoch == epoch
 
-    def give_back(self, name: str, run: str, number: int, epoch: int | None = None) -> None:
+    def give_back(
+        self, name: str, run: str, number: int, epoch: int | None, as_dead: Collection[int]
+    ) -> None:
         """Give a shard back, if it is still the node's by that claim."""
         shard = self.shards[number]
         if (shard.node, shard.run) == (name, run) and epoch in (None, shard.epoch):
-            shard.node = shard.run = None
+            shard.node, shard.run = shard.node if number in as_dead else None, None
             self.observe(facts.GivenBack(self.schedule.now_ns, name, run, number))
 
-    def leave(self, name: str, run: str) -> None:
+    def leave(self, name: str, run: str, as_dead: Collection[int]) -> None:
         """Give all shards back and end a membership; a drained node stays known."""
         for number in self.shards:
-            self.give_back(name, run, number)
+            self.give_back(name, run, number, None, as_dead)
         row = self.nodes.get(name)
         if row is None or row.run != run:
             return
