@@ -152,12 +152,12 @@ class JournalCorrupt(JournalError):
 
 
 class EventsArchived(JournalError):
-    """The events that were asked for are in an archive, and its file is not at its place."""
+    """The events that were asked for are in an archive, and its file cannot be read there."""
 
     def __init__(self, stream: str, first: int, last: int, file: str) -> None:
         super().__init__(
             f"The events {first} to {last} of stream {stream!r} are in the archive {file}, which "
-            "is not there.",
+            "is not there, or which this user may not read.",
             remedy="put the file back at that place, or put its events back into the journal with "
             "`trueup journal restore FILE`",
         )

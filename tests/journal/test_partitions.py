@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -13,6 +14,7 @@ from tests.journal.places import NOW_NS, STREAM, PostgresPlace, order, orders
 from tests.journal.postgres_server import PostgresServer
 from tests.support.servers import until
 from trueup.errors import JournalConflict, JournalError
+from trueup.journal import open_reader
 from trueup.journal.backends.location import database_at
 from trueup.journal.backends.partitions import PARTITIONS, convert, divide, is_divided
 from trueup.journal.database.database import Database
@@ -234,3 +236,67 @@ def test_who_may_read_the_events_may_read_what_was_archived(
         database.close()
         place.sql("DROP OWNED BY reader_of_events")
         place.sql("DROP ROLE reader_of_events")
+
+
+@pytest.fixture
+def bots_place(old_place: PostgresPlace) -> Iterator[PostgresPlace]:
+    """A journal of an earlier release whose tables are those of a bot's own user."""
+    place = old_place
+    for role in ("owning_bot", "archiving_user"):
+        place.sql(f"CREATE ROLE {role}")
+        place.sql(f"GRANT USAGE, CREATE ON SCHEMA public TO {role}")
+    for table in ("events", "writers", "checkpoints", "torn", "revision"):
+        place.sql(f"ALTER TABLE journal_{table} OWNER TO owning_bot")
+    yield place
+    for role in ("owning_bot", "archiving_user"):
+        place.sql(f"DROP OWNED BY {role}")
+        place.sql(f"DROP ROLE {role}")
+
+
+OWNERS = (
+    "SELECT DISTINCT pg_get_userbyid(relowner)::text FROM pg_class"
+    " WHERE relname ~ '^journal_(events|archives)' AND relkind IN ('r', 'p')"
+)
+
+
+def archive_all(url: str, folder: Path) -> None:
+    """Archive what there is of the old journal."""
+    database = database_at(url)
+    database.connect()
+    try:
+        assert archive(database, "EURUSD", 2 * NOW_NS, folder, 2 * NOW_NS) is not None
+    finally:
+        database.close()
+
+
+def test_tables_that_an_administrator_makes_are_those_of_the_bot(
+    bots_place: PostgresPlace, tmp_path: Path
+) -> None:
+    assert converted(bots_place)
+    archive_all(bots_place.url, tmp_path)
+    assert bots_place.sql(OWNERS) == [("owning_bot",)]
+
+
+def test_owner_of_the_events_may_read_what_another_user_archived(
+    bots_place: PostgresPlace, tmp_path: Path
+) -> None:
+    place = bots_place
+    place.sql("GRANT ALL ON ALL TABLES IN SCHEMA public TO archiving_user")
+    sign = "&" if "?" in place.url else "?"
+    archive_all(f"{place.url}{sign}options=-crole%3Darchiving_user", tmp_path)
+    assert place.sql("SELECT has_table_privilege('owning_bot', 'journal_archives', 'SELECT')") == [
+        (True,)
+    ]
+
+
+def test_who_may_read_the_events_may_read_a_divided_journal(bots_place: PostgresPlace) -> None:
+    """The right is that of the table, and no partition needs one of its own."""
+    assert converted(bots_place)
+    for table in ("events", "writers", "checkpoints", "revision"):
+        bots_place.sql(f"GRANT SELECT ON journal_{table} TO archiving_user")
+    sign = "&" if "?" in bots_place.url else "?"
+    with open_reader(f"{bots_place.url}{sign}options=-crole%3Darchiving_user", "EURUSD") as reader:
+        locked = "SELECT count(*) FROM pg_locks WHERE relation::regclass::text ~ 'journal_events_'"
+        with reader._database.reading_events():
+            assert reader._database.fetch(locked) == [(0,)]
+        assert reader.position == 24

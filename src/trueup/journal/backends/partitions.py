@@ -16,6 +16,7 @@ from trueup.errors import JournalConflict, JournalError
 from trueup.journal.database.database import Database
 
 PARTITIONS: Final = 16
+PARTS: Final = tuple(f"journal_events_{number:02d}" for number in range(PARTITIONS))
 # Earlier servers need more locks for a partitioned table, and some of its constraints are missing.
 OLDEST_WITH_PARTITIONS: Final = 120_000
 
@@ -27,6 +28,11 @@ _GRANTS: Final = (
     " CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END"
     " FROM pg_class, aclexplode(relacl)"
     " WHERE pg_class.oid = 'journal_events'::regclass AND grantee <> relowner"
+)
+# Only of another owner; who may not give a table away shares it.
+_OWNER: Final = (
+    "SELECT quote_ident(pg_get_userbyid(relowner)), pg_has_role(relowner, 'USAGE') FROM pg_class"
+    " WHERE oid = 'journal_events'::regclass AND pg_get_userbyid(relowner) <> current_user"
 )
 _ASIDE: Final = (
     "LOCK TABLE journal_events IN ACCESS EXCLUSIVE MODE",
@@ -59,12 +65,14 @@ def divide(database: Database) -> None:
     Raises:
         JournalError: nothing was changed once the transaction is undone.
     """
-    grants = [f"GRANT {right} ON journal_events TO {who}" for right, who in _grants(database)]
+    # An administrator may divide the journal of a bot's own user.
+    grants = _given_to_owner(database, "journal_events", *PARTS)
+    grants += [f"GRANT {right} ON journal_events TO {who}" for right, who in _grants(database)]
     for statement in _ASIDE:
         database.run(statement)
-    for number in range(PARTITIONS):
+    for number, part in enumerate(PARTS):
         database.run(
-            f"CREATE TABLE journal_events_{number:02d} PARTITION OF journal_events"
+            f"CREATE TABLE {part} PARTITION OF journal_events"
             f" FOR VALUES WITH (MODULUS {PARTITIONS}, REMAINDER {number})"
         )
     copied = database.change(_COPY)
@@ -75,9 +83,21 @@ def divide(database: Database) -> None:
     database.run("DROP TABLE journal_events_before")
 
 
-def readers_of_events(database: Database) -> list[str]:
-    """Return who was given the right to read the events, as SQL names them."""
-    return [who for right, who in _grants(database) if right == "SELECT"]
+def share_like_events(database: Database, table: str) -> None:
+    """Give a new table to the owner of the events, and let everybody read it who may read these."""
+    readers = [who for right, who in _grants(database) if right == "SELECT"]
+    shared = [f"GRANT SELECT ON {table} TO {who}" for who in readers]
+    for statement in (*shared, *_given_to_owner(database, table)):
+        database.run(statement)
+
+
+def _given_to_owner(database: Database, *tables: str) -> list[str]:
+    """Return the statements that give tables of this user to the owner of the events."""
+    return [
+        f"ALTER TABLE {table} OWNER TO {owner}" if may_give else f"GRANT ALL ON {table} TO {owner}"
+        for owner, may_give in database.fetch(_OWNER)
+        for table in tables
+    ]
 
 
 def _grants(database: Database) -> list[tuple[str, str]]:

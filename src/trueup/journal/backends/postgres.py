@@ -18,7 +18,7 @@ import psycopg
 from psycopg import conninfo, errors
 
 from trueup.errors import JournalConflict, JournalError
-from trueup.journal.backends.partitions import OLDEST_WITH_PARTITIONS, divide, readers_of_events
+from trueup.journal.backends.partitions import OLDEST_WITH_PARTITIONS, divide, share_like_events
 from trueup.journal.backends.server_session import (
     SESSIONS,
     WITH_LOCK,
@@ -132,7 +132,8 @@ class PostgresDatabase(Database):
         """Read events as of a single moment, which comes after any conversion of their table."""
         with self.reading():
             # Before the snapshot: one of before a conversion would find the new table empty.
-            self.run("LOCK TABLE journal_events IN ACCESS SHARE MODE")
+            # Not the partitions: nobody needs those locks, nor the right to read each of them.
+            self.run("LOCK TABLE ONLY journal_events IN ACCESS SHARE MODE")
             yield
 
     def wait_for_migration(self) -> None:
@@ -145,9 +146,8 @@ class PostgresDatabase(Database):
             divide(self)
 
     def share(self, table: str) -> None:
-        """Let everybody read a new table who may read the events."""
-        for reader in readers_of_events(self):
-            self.run(f"GRANT SELECT ON {table} TO {reader}")
+        """Give a new table to the owner of the events, and to who may read these."""
+        share_like_events(self, table)
 
     @contextlib.contextmanager
     def maintaining(self) -> Iterator[None]:

@@ -104,7 +104,7 @@ class Database(ABC):
 
     @abstractmethod
     def share(self, table: str) -> None:
-        """Let everybody read a new table who may read the events."""
+        """Give a new table to the owner of the events, and to who may read these."""
 
     @abstractmethod
     def maintaining(self) -> AbstractContextManager[None]:

@@ -8,9 +8,10 @@ Rows up to an anchor may still lie in the table for a while; nobody reads them.
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from collections.abc import Collection, Iterator
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
 from trueup.errors import EventsArchived, JournalError
@@ -106,13 +107,19 @@ def unpacked(kept: bytes) -> list[str]:
 
 def path_of(anchor: Anchor, folder: Path | None = None) -> Path:
     """Return the file of an anchor: where it was written, or in another folder."""
-    return Path(anchor.file) if folder is None else folder / Path(anchor.file).name
+    # Which system wrote it is not known here; the file's own name has neither kind of slash.
+    return Path(anchor.file) if folder is None else folder / PureWindowsPath(anchor.file).name
+
+
+def _is_readable(path: Path) -> bool:
+    """Return whether this user may read a file; also a folder on the way may be another user's."""
+    return os.path.isfile(path) and os.access(path, os.R_OK)
 
 
 def readable_after(anchors: list[Anchor]) -> int:
     """Return the position after which every event can be read: in files that are there, or live."""
     for anchor in reversed(anchors):
-        if not path_of(anchor).is_file():
+        if not _is_readable(path_of(anchor)):
             return anchor.position
     return 0
 
@@ -128,7 +135,7 @@ def archived_rows(stream: str, anchors: list[Anchor], after: int) -> Iterator[Ro
         if anchor.position <= after:
             continue
         path = path_of(anchor)
-        if not path.is_file():
+        if not _is_readable(path):
             raise EventsArchived(stream, anchor.first_position, anchor.position, str(path))
         with opened(stream, anchor, path) as file:
             tip = anchor.start

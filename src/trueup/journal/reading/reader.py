@@ -83,11 +83,11 @@ class JournalReader:
         The row is not proven.
         """
         self._ready()
-        anchor = self._table.anchors.last()
-        if anchor is not None:
-            return anchor.first_hash
         first = self._table.tip_at(1)
-        return None if first is None else first.hash
+        if first is not None:
+            return first.hash
+        anchor = self._table.anchors.last()
+        return None if anchor is None else anchor.first_hash
 
     @property
     def archived(self) -> list[Anchor]:
@@ -262,6 +262,9 @@ class JournalReader:
                 after = row.position
             start = self._table.tip_at(after)
             if start is None:
+                if after < self._table.begin().position:
+                    # Archived since the look at the files.
+                    continue
                 return
             try:
                 for transaction in self._table.transactions(start):

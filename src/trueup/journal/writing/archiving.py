@@ -93,7 +93,7 @@ def archive(
         _delete_rest(database, table)
         last = table.anchors.last()
         start = table.begin()
-        making = folder / f".{_slug(stream)}-{start.position + 1}.part"
+        making = folder / _name_while_made(table, start)
         with _file_errors(making):
             try:
                 part = _written(table, last, before_ns, making, tell)
@@ -179,8 +179,7 @@ def _written(
         JournalError: an event cannot be folded.
         OSError: the file cannot be written.
     """
-    saved = None if last is None else table.anchors.saved(last)
-    book = Book() if saved is None else Book.restore(saved.state)
+    book = Book() if last is None else _saved_book(table, last)
     first_hash = b"" if last is None else last.first_hash
     newest_ns = 0 if last is None else last.newest_ns
     orders: list[str] = []
@@ -206,6 +205,22 @@ def _written(
         writer.abandon()
     book_tip = Tip(kept[-1].position, kept[-1].hash)
     return _Part(writer.tip, first_hash, newest_ns, orders, book, book_tip)
+
+
+def _saved_book(table: EventTable, anchor: Anchor) -> Book:
+    """Return the saved book of an anchor, from which the fold goes on.
+
+    Raises:
+        JournalError: the saved book is damaged or was altered.
+    """
+    state, tip = table.anchors.book(anchor), table.tip_at(anchor.book_position)
+    if tip is None or checkpoint_digest(table.stream, tip, state) != anchor.book_digest:
+        raise JournalError(
+            f"Nothing was archived: the saved book of stream {table.stream!r} of {table.place} at "
+            f"position {anchor.book_position} is damaged.",
+            remedy=f"put {anchor.file} back with `trueup journal restore`, and archive again",
+        )
+    return Book.restore(state)
 
 
 def _proven(table: EventTable) -> Iterator[list[Row]]:
@@ -237,6 +252,17 @@ def _fold(book: Book, transaction: list[Row]) -> None:
             ) from error
 
 
+def _name_while_made(table: EventTable, start: Tip) -> str:
+    """Return a file's name until it is whole; journals with books of one name have others.
+
+    Two of them may be archived to a folder at the same time, and one would write into the file that
+    the other has proven.
+    """
+    first = table.tip_at(start.position + 1)
+    mark = "" if first is None else f"-{first.hash.hex()[:16]}"
+    return f".{_slug(table.stream)}-{start.position + 1}{mark}.part"
+
+
 def _renamed(making: Path, stream: str, start: Tip, tip: Tip) -> Path:
     """Prove the file that was written, and give it its name.
 
@@ -245,18 +271,17 @@ def _renamed(making: Path, stream: str, start: Tip, tip: Tip) -> Path:
         OSError: the file cannot be renamed.
     """
     file = making.with_name(f"{_slug(stream)}-{start.position + 1}-{tip.position}.jsonl.gz")
-    if file.exists():
-        # Left by an attempt that was killed before the anchor; the same events are the same bytes.
-        if digest_of(file) != digest_of(making):
-            raise JournalError(
-                f"{file} is there already and has something else in it: move it away, or give "
-                "another folder. Nothing was archived."
-            )
-        return file
     with ArchiveFile(making) as written:
         end, _ = written.prove()
     if end != tip:
         raise JournalError(f"{making} does not come back as it was written. Nothing was archived.")
+    # Left by an attempt that was killed before the anchor: the same events are the same bytes. It
+    # is replaced all the same, since nobody knows whether that attempt's file is on the disk.
+    if file.exists() and digest_of(file) != digest_of(making):
+        raise JournalError(
+            f"{file} is there already and has something else in it: move it away, or give "
+            "another folder. Nothing was archived."
+        )
     making.replace(file)
     if os.name == "posix":
         handle = os.open(file.parent, os.O_RDONLY)

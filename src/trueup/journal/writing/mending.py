@@ -53,9 +53,17 @@ def mend(table: EventTable, writer: Writer | None, note: Tip | None, now_ns: int
     # An acknowledged tip with another hash: the history was rewritten, so refuse the journal.
     for acknowledged in known:
         position = acknowledged.position
-        if position <= tip.position and table.tip_at(position) != acknowledged:
+        if position <= tip.position and not _is_of(table, acknowledged):
             raise _another(table, position)
     return Mended(tip, tuple(findings), lost)
+
+
+def _is_of(table: EventTable, acknowledged: Tip) -> bool:
+    """Return whether a stream has a tip; an old note may be of an event that was archived since."""
+    found = table.tip_at(acknowledged.position)
+    return found == acknowledged or (
+        found is None and acknowledged.position < table.begin().position
+    )
 
 
 def _another(table: EventTable, position: int) -> JournalCorrupt:

@@ -1,0 +1,160 @@
+"""Archived events beside other journals, old notes, other users and other systems."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.journal.places import NOW_NS, SOURCES, STREAM, Place, SqlitePlace, orders
+from tests.journal.test_archiving import LATER_NS, archived, filled, folder, restore
+from trueup.errors import JournalError
+from trueup.journal.backends.location import database_at
+from trueup.journal.backends.lockfile import all_lock_files
+from trueup.journal.rows.chain import Row
+from trueup.journal.writing import archiving
+
+__all__ = ["folder"]
+
+
+def test_note_of_an_event_that_was_archived_since_is_no_other_history(
+    sqlite_place: SqlitePlace, folder: Path
+) -> None:
+    """As where a journal comes back to a machine that has the lock files of long ago."""
+    place = sqlite_place
+    filled(place, 2)
+    notes = {path: path.read_bytes() for path in all_lock_files(place.path)}
+    assert notes
+    filled_on(place, 7, 30)
+    archived(place, 20, folder)
+    for path in all_lock_files(place.path):
+        path.unlink()
+    for path, note in notes.items():
+        path.write_bytes(note)
+    with place.open() as journal:
+        assert (journal.position, journal.findings, journal.lost) == (30, (), "")
+
+
+def filled_on(place: Place, first: int, last: int) -> None:
+    """Append an event for each number, in transactions of three."""
+    with place.open() as journal:
+        for number in range(first, last, 3):
+            journal.append(orders(number, number + 1, number + 2))
+
+
+def test_events_that_are_archived_between_two_looks_of_a_reader_are_read(
+    place: Place, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(place)
+    moments = iter([20])
+    with place.reader() as reader:
+        look = reader._archived
+
+        def look_and_archive(after: int) -> Iterator[Row]:
+            yield from look(after)
+            for number in moments:
+                archived(place, number, folder)
+
+        monkeypatch.setattr(reader, "_archived", look_and_archive)
+        assert list(reader.read(6)) == orders(*range(7, 31))
+
+
+def test_archive_when_the_saved_book_was_altered_makes_no_other_from_it(
+    place: Place, folder: Path
+) -> None:
+    filled(place)
+    first = archived(place, 20, folder)
+    ((book,),) = place.sql("SELECT book FROM journal_archives")
+    altered = bytes(book).replace(b"0.01", b"0.02")
+    assert altered != bytes(book)
+    place.sql("UPDATE journal_archives SET book = ?", altered)
+    with pytest.raises(JournalError, match=r"saved book of stream .* is damaged") as refused:
+        archived(place, 29, folder)
+    assert str(first.file) in refused.value.with_remedy
+    with place.reader() as reader:
+        assert [one.position for one in reader.archived] == [first.last]
+    restore(place, first.file)
+    archived(place, 29, folder)
+    with place.reader() as reader:
+        assert reader.verify(archives=True).sound
+
+
+def test_books_of_one_name_archived_to_a_folder_at_once_keep_their_files_apart(
+    sqlite_place: SqlitePlace, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other").mkdir()
+    one, other = sqlite_place, SqlitePlace(tmp_path / "other", sqlite_place.path)
+    filled(one)
+    filled_on(other, 4, 30)
+    monkeypatch.setattr(archiving, "PAGE", 4)
+    moments = iter([25])
+
+    def tell(_: int) -> None:
+        for number in moments:
+            archived(other, number, folder)
+
+    database = database_at(one.url)
+    database.connect()
+    try:
+        cut = NOW_NS + 20
+        assert archiving.archive(database, STREAM, cut, folder, LATER_NS, tell) is not None
+    finally:
+        database.close()
+    for place in (one, other):
+        with place.reader() as reader:
+            assert reader.archived
+            assert reader.verify(archives=True).sound
+
+
+def test_file_of_a_killed_attempt_is_written_again_and_not_trusted_to_be_on_the_disk(
+    place: Place, folder: Path
+) -> None:
+    filled(place)
+    done = archived(place, 20, folder)
+    restore(place, done.file)
+    left = done.file.stat().st_ino
+    assert archived(place, 20, folder) == done
+    assert done.file.stat().st_ino != left
+
+
+def test_files_of_another_system_are_found_by_their_names(place: Place, folder: Path) -> None:
+    filled(place)
+    done = archived(place, 20, folder)
+    place.sql("UPDATE journal_archives SET file = ?", rf"D:\archives\{done.file.name}")
+    with place.reader() as reader:
+        assert reader.verify(archives=True, folder=folder).sound
+
+
+@pytest.mark.skipif(not hasattr(os, "setuid"), reason="there are no users of that kind there")
+def test_file_that_this_user_may_not_reach_counts_as_one_that_is_elsewhere(
+    sqlite_place: SqlitePlace, folder: Path
+) -> None:
+    filled(sqlite_place)
+    done = archived(sqlite_place, 20, folder)
+    folder.chmod(0)
+    try:
+        asked = subprocess.run(
+            [sys.executable, "-c", AS_ANOTHER_USER, str(done.file)],
+            env={**os.environ, "PYTHONPATH": str(SOURCES)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        folder.chmod(0o700)
+    assert (asked.stdout, asked.stderr) == ("15\n", "")
+
+
+# Root may read everything, so it becomes somebody else.
+AS_ANOTHER_USER = """
+import os, sys
+from trueup.journal.reading.anchors import Anchor, readable_after
+if os.getuid() == 0:
+    os.setuid(65534)
+anchor = Anchor(15, b"", 1, b"", b"", 0, 0, sys.argv[1], b"", 18, b"")
+print(readable_after([anchor]))
+"""
