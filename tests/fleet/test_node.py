@@ -243,3 +243,30 @@ def test_pauses_reach_the_nodes_with_their_heartbeats(world: Nodes) -> None:
     assert not world.fleet.resume("", "anna")
     world.turn("a")
     assert node.pauses == {}
+
+
+def test_pause_ends_although_who_ended_it_cannot_be_read(world: Nodes) -> None:
+    node = world.add("a")
+    world.fleet.pause("x", "anna", "")
+    world.turn("a")
+    assert list(node.pauses) == ["x"]
+    world.fleet.resume("x", "bert")
+    world.sql.execute("DROP TABLE fleet_acts")
+    world.turn("a")
+    assert (node.pauses, node.resumed) == ({}, {})
+    assert world.counts() == {"a": 8}
+
+
+def test_who_ended_the_last_pause_of_an_account_is_named(world: Nodes) -> None:
+    node = world.add("a")
+    for name, who in (("x", "anna"), ("", "bert"), ("x", "carl")):
+        world.fleet.pause(name, "dora", "")
+        world.turn("a")
+        assert world.fleet.resume(name, who, f"why of {who}")
+        world.turn("a")
+        found = node.resumer("x")
+        assert found is not None
+        assert found[1:] == (who, f"why of {who}")
+    other = node.resumer("y")
+    assert other is not None
+    assert other.who == "bert"

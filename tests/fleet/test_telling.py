@@ -247,4 +247,89 @@ def test_who_resumed_is_told_to_the_nodes(world: World) -> None:
         for who in ("anna", "bert"):
             fleet.pause("x", who, "")
             fleet.resume("x", who, f"why of {who}")
-    assert node.resumers(["x", "y"]) == {"x": ("bert", "why of bert")}
+    assert {name: act[1:] for name, act in node.resumers(["x", "y"]).items()} == {
+        "x": ("bert", "why of bert")
+    }
+
+
+def test_whatever_fails_while_accounts_are_told_the_heartbeats_go_on(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = world.node("a")
+    owned, telling = claimed(node), Telling(node, SHARDS)
+    machines = machines_of(tmp_path, "x")
+    # A path may have a byte that is no UTF-8; Python keeps it as half of a pair.
+    machines["x"].trouble = "No file caf\udce9.py."
+    telling.tell(machines.values(), owned, machines)
+    assert rows_of(world)["x"][:2] == ("retries", "No file caf?.py.")
+    machines["x"].trouble = "長" * 400
+    telling.tell(machines.values(), owned, machines)
+    assert rows_of(world)["x"][1].startswith("長長長")
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            telling.tell(machines.values(), owned, ["x", "\udce9"])
+    assert caplog.text.count("The states of the accounts could not be told") == 1
+    telling.tell(machines.values(), owned, machines)
+    assert list(rows_of(world)) == ["x"]
+
+
+def test_account_that_left_the_list_is_forgotten_although_a_dead_node_had_its_shard(
+    world: World,
+) -> None:
+    node, other = world.node("a"), world.node("b")
+    of_node = node.claim([0, 1], 2, of_dead=False)
+    of_other = other.claim([2, 3], 2, of_dead=False)
+    node.tell(
+        [AccountRow(f"x{number}", number, of_node[number].epoch, "runs") for number in (0, 1)]
+    )
+    other.tell(
+        [AccountRow(f"x{number}", number, of_other[number].epoch, "runs") for number in (2, 3)]
+    )
+    # Given back while an order of a dead node may still arrive.
+    other.give_back(3, of_other[3].epoch, as_dead=True)
+    node.forget_accounts(["x0"])
+    assert list(rows_of(world)) == ["x0", "x2"]
+    world.pass_a_lease("b")
+    node.forget_accounts(["x0"])
+    assert list(rows_of(world)) == ["x0"]
+
+
+@pytest.fixture
+def limited(world: World) -> Iterator[str]:
+    """The URL of a user with rights to the tables of an earlier release, who may make no table."""
+    for statement in (
+        "DROP TABLE fleet_accounts, fleet_acts",
+        "CREATE ROLE operator LOGIN",
+        "REVOKE CREATE ON SCHEMA public FROM PUBLIC",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO operator",
+    ):
+        world.sql.execute(statement)
+    try:
+        yield world.url.replace("trueup@", "operator@")
+    finally:
+        world.sql.execute("DROP OWNED BY operator")
+        world.sql.execute("DROP ROLE operator")
+
+
+def test_who_may_write_the_tables_of_before_may_write_those_that_came_later(
+    world: World, limited: str
+) -> None:
+    database, owner = fleet_database(limited), fleet_database(world.url)
+    database.connect()
+    owner.connect()
+    try:
+        # Without the new tables it is a node all the same.
+        assert ensure_tables(database) == SHARDS
+        node = Membership(database, "a", "run of a", 60.0)
+        assert node.join("here", 1) == ""
+        owned = claimed(node)
+        assert ensure_tables(owner) == SHARDS
+        with Fleet(limited) as fleet:
+            assert fleet.pause("x", "anna", "news")
+        number = shard_of("x", SHARDS)
+        node.tell([AccountRow("x", number, owned[number].epoch, "runs")])
+        node.forget_accounts([])
+        assert rows_of(world) == {}
+    finally:
+        database.close()
+        owner.close()

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -19,6 +20,7 @@ from tests.page.browser import DESK, PHONE, faults_of, overflow_of
 from tests.page.fleet_tables import FleetTables
 from tests.page.folder import READER, Folder, Reader, Served
 from tests.page.test_screens import has_title
+from trueup.doors.page.fleet.worker import Worker
 
 __all__ = ["postgres_server"]
 pytestmark = pytest.mark.timeout(300)
@@ -342,3 +344,27 @@ def test_person_in_a_browser_pauses_and_sees_it_live(browser: Any, page: FleetPa
     has_title(watching, "1 to do · trueup")
     for one in (watching, window):
         one.context.close()
+
+
+def test_thread_goes_on_whatever_a_call_raises() -> None:
+    worker = Worker("test")
+    with pytest.raises(ZeroDivisionError):
+        worker.submit(lambda: 1 // 0).result(10)
+    assert worker.submit(lambda: 7).result(10) == 7
+
+
+def test_names_and_reasons_of_any_text_are_shown_as_they_are(page: FleetPage) -> None:
+    name, why = "a'\"<b>&amp;", "<script>\x1b[31m 理由" + "長" * 400
+    page.tables.join("n<i>'\"")
+    page.tables.tell({name: ("retries", why, "<u>anna", why)})
+    page.tables.sql.execute("UPDATE fleet_nodes SET drained_by = %s, drained_why = %s", (why, why))
+    for path in ("/accounts", f"/fleet/account?account={quote(name)}", "/fleet/node?node=vps1"):
+        text = page.reader.get(path)[1]
+        assert "&lt;script&gt;" in text
+        assert not re.search(r"<(script>|b>&|i>|u>)", text)
+    question = page.ask(f"/fleet/act/pause?account={quote(name)}")
+    assert f"Pause {name}?" in question
+    hidden = {"account": f"{name}\0"}
+    told = page.reader.send("/fleet/act/pause", question, **hidden, why="a\0b")[1]
+    assert sentence(told) == f"Carried out: {name} is paused."
+    assert page.tables.acts() == [("pause", name, "anna", "ab")]

@@ -33,7 +33,9 @@ CATCH_ALL = (
     # What fails for one account must not end the others.
     *("doors/accounts/machine.py", "doors/accounts/control.py", "gateway/client/renewals.py"),
     # Without heartbeats all accounts of a node would go to others.
-    "doors/fleet/node.py",
+    *("doors/fleet/node.py", "doors/fleet/telling.py"),
+    # An answer that nobody gives would be waited for each time anew.
+    "doors/page/fleet/worker.py",
     # The rule of one position: what raises there is that position's hold.
     "core/look/outcome.py",
 )

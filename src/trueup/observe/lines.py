@@ -37,7 +37,8 @@ def cut(line: str, width: int) -> str:
     if len(line) <= width:
         return line
     head = line[: max(0, width - 4)]
-    return f"{head if line[len(head)] == ' ' else head.rpartition(' ')[0]} ..."
+    # A text without spaces, as in Chinese, has no such place.
+    return f"{head if line[len(head)] == ' ' else head.rpartition(' ')[0] or head} ..."
 
 
 def time_of(moment: str) -> str:

@@ -101,12 +101,14 @@ RETURNING account
 """
 _FORGET_ACCOUNTS: Final = """
 DELETE FROM fleet_accounts a USING fleet_shards s
-WHERE s.number = a.shard AND (s.node IS NULL OR (s.node = %s AND s.run = %s))
+WHERE s.number = a.shard
+    AND NOT EXISTS (SELECT FROM fleet_nodes n WHERE n.name = s.node AND n.run = s.run
+        AND NOT (n.name = %s AND n.run = %s) AND n.beat >= clock_timestamp() - n.lease)
     AND NOT EXISTS (SELECT FROM unnest(%s::text[]) AS t (account) WHERE t.account = a.account)
 RETURNING a.account
 """
 _RESUMERS: Final = """
-SELECT DISTINCT ON (account) account, who, why FROM fleet_acts
+SELECT DISTINCT ON (account) account, number, who, why FROM fleet_acts
 WHERE verb = 'resume' AND account = ANY (%s) ORDER BY account, number DESC
 """
 # Locked until the end of the transaction: no other node claims the shard meanwhile.
@@ -130,6 +132,14 @@ class OwnedShard(NamedTuple):
 class Pause(NamedTuple):
     """Who has paused, and why."""
 
+    who: str
+    why: str
+
+
+class Resumer(NamedTuple):
+    """Who has ended a pause, and why; `number` grows from act to act."""
+
+    number: int
     who: str
     why: str
 
@@ -284,21 +294,21 @@ class Membership:
             self._database.fetch(_TELL, *columns, *self._me)
 
     def forget_accounts(self, names: Iterable[str]) -> None:
-        """Forget the accounts of this node's shards, and of nobody's, that are not among `names`.
+        """Forget the accounts that are not among `names`, except those of another living node.
 
         Raises:
             JournalError: the database cannot be reached.
         """
         self._database.fetch(_FORGET_ACCOUNTS, *self._me, list(names))
 
-    def resumers(self, accounts: Iterable[str]) -> dict[str, Pause]:
+    def resumers(self, accounts: Iterable[str]) -> dict[str, Resumer]:
         """Return who has resumed these accounts last, and why; the empty name is for all.
 
         Raises:
             JournalError: the database cannot be reached.
         """
         rows = self._database.fetch(_RESUMERS, list(accounts))
-        return {account: Pause(who, why) for account, who, why in rows}
+        return {account: Resumer(*act) for account, *act in rows}
 
     def leave(self, as_dead: Iterable[int] = ()) -> None:
         """Give all shards back and end the membership; `as_dead` as for `give_back`.

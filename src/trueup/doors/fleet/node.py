@@ -28,7 +28,7 @@ from trueup.doors.accounts.opened_account import OpenedAccount
 from trueup.doors.accounts.room import make_room_for
 from trueup.doors.accounts.run_accounts import AccountsProcess, run_process
 from trueup.doors.accounts.source import AccountsSource
-from trueup.doors.fleet.membership import Membership, OwnedShard, Pause, Replaced, View
+from trueup.doors.fleet.membership import Membership, OwnedShard, Pause, Replaced, Resumer, View
 from trueup.doors.fleet.shards import shard_of, shards_of, target_of
 from trueup.doors.fleet.tables import ensure_tables, fleet_database
 from trueup.doors.fleet.telling import Telling
@@ -68,7 +68,7 @@ class Node:
         self.owned: Mapping[int, OwnedShard] = {}
         """The shards whose accounts are to run here; replaced as a whole."""
         self.pauses: Mapping[str, Pause] = {}
-        self.resumed: Mapping[str, Pause] = {}
+        self.resumed: Mapping[str, Resumer] = {}
         """Who has ended a pause, and why, by account; the empty name is for all."""
         self.trouble: str = ""
         """Why the database cannot be reached, or an empty text."""
@@ -126,11 +126,25 @@ class Node:
         owned |= self._claims(view, accounts, len(owned))
         ended = self.pauses.keys() - view.pauses.keys()
         if ended:
-            self.resumed = {**self.resumed, **member.resumers(ended)}
+            self.resumed = {**self.resumed, **self._resumers(ended)}
         self.pauses = view.pauses
         self.owned = {
             number: shard for number, shard in owned.items() if number not in self._giving
         }
+
+    def _resumers(self, ended: Iterable[str]) -> Mapping[str, Resumer]:
+        try:
+            return self.membership.resumers(ended)
+        except TrueupError as error:
+            # A name for the journals: the pauses end without it.
+            log.warning("[FLEET] Who has resumed could not be read: %s", error)
+            return {}
+
+    def resumer(self, account: str) -> Resumer | None:
+        """Return who has ended the last pause of an account, or of the whole fleet."""
+        resumed = self.resumed
+        # The account's own pause may have ended long before that of the whole fleet.
+        return max((resumed[name] for name in (account, "") if name in resumed), default=None)
 
     def _to_give(self, view: View, accounts: frozenset[int]) -> list[int]:
         """Return the shards that this node gives back now."""
@@ -413,12 +427,12 @@ class NodeProcess(AccountsProcess):
             by = pause or self._resumer(name) or Pause(who, "")
             self.loop.want(self._of_fleet(entry, pause), by.who, by.why)
 
-    def _resumer(self, name: str) -> Pause | None:
+    def _resumer(self, name: str) -> Resumer | None:
         """Return who has ended the fleet's pause of an account that is still paused by it."""
         machine = self.loop.machines.get(name)
         if machine is None or not machine.entry.paused_by:
             return None
-        return self._node.resumed.get(name) or self._node.resumed.get("")
+        return self._node.resumer(name)
 
     def _of_fleet(self, entry: AccountEntry, pause: Pause | None) -> AccountEntry:
         """Return an entry with the journal of the fleet, and with its pause if there is one."""

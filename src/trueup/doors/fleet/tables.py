@@ -27,6 +27,17 @@ _HAS_TABLES: Final = (
 )
 
 
+_MAY_CREATE: Final = "SELECT has_schema_privilege(current_schema(), 'CREATE')"
+_GRANTS: Final = (
+    "SELECT privilege_type,"
+    " CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END"
+    " FROM pg_class, aclexplode(coalesce(relacl, acldefault('r', relowner)))"
+    " WHERE pg_class.oid = %s::regclass"
+)
+# Who writes and reads the table of before has the same rights to the table that came later.
+_SAME_RIGHTS: Final = {"fleet_accounts": "fleet_nodes", "fleet_acts": "fleet_pauses"}
+
+
 class NoFleet(JournalError):
     """A database has no fleet."""
 
@@ -59,8 +70,10 @@ def ensure_tables(database: Database, shards: int | None = None) -> int:
         database.wait_for_migration()
         if not _has(database, "fleet_revision"):
             _make(database, SHARDS if shards is None else shards)
-        if not tells_accounts(database):
+        # A user who may make no table runs a node all the same: nothing is decided by these.
+        if not tells_accounts(database) and database.fetch(_MAY_CREATE) == [(True,)]:
             _run(database, _ACCOUNTS)
+            _share(database)
     made = number_of_shards(database)
     if shards not in (None, made):
         valid = f"the fleet in {database.name} has {made} shards: leave the option out"
@@ -101,6 +114,12 @@ def _run(database: Database, file: Path) -> None:
     statements = re.sub(r"--.*", "", file.read_text(encoding="utf-8")).split(";")
     for statement in filter(str.strip, statements):
         database.run(statement)
+
+
+def _share(database: Database) -> None:
+    for table, before in _SAME_RIGHTS.items():
+        for right, who in database.fetch(_GRANTS, before):
+            database.run(f"GRANT {right} ON {table} TO {who}")
 
 
 def _make(database: Database, shards: int) -> None:

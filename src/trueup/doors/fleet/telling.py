@@ -70,11 +70,14 @@ class Telling:
         """
         try:
             self._tell(machines, owned, frozenset(names))
-        except TrueupError as error:
+        except Exception as error:
+            # Whatever it is, the heartbeats must go on: without them others take the accounts.
             # Told again as a whole: what arrived of this is not known.
             self._told, self._forgotten = {}, None
             if str(error) != self._trouble:
-                log.warning("[FLEET] The states of the accounts could not be told: %s", error)
+                is_ours = not isinstance(error, TrueupError)
+                words = "[FLEET] The states of the accounts could not be told: %s"
+                log.warning(words, error, exc_info=is_ours)
             self._trouble = str(error)
         else:
             self._trouble = ""
@@ -121,8 +124,9 @@ def row_of(machine: AccountMachine, shard: int, epoch: int) -> AccountRow:
 
 
 def _text(text: str) -> str:
-    # PostgreSQL takes no such character.
-    return cut(text.replace("\0", ""), SENTENCE_MOST)
+    # PostgreSQL takes neither this character nor a half of a pair (UTF-16).
+    whole = text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+    return cut(whole, SENTENCE_MOST)
 
 
 def _state_of(machine: AccountMachine, opened: OpenedAccount | None) -> tuple[Told, str]:

@@ -33,7 +33,7 @@ def ask(url: str, name: str, values: Values) -> Question | Outcome:
     """Return the question of an action, or why it cannot be asked."""
     try:
         with Fleet(url) as fleet:
-            return ACTS[name].question(fleet, values)
+            return ACTS[name].question(fleet, _plain(values))
     except TrueupError as error:
         return Outcome(False, _withdrawn(error))
 
@@ -42,12 +42,17 @@ def carry_out(url: str, name: str, values: Values, who: str) -> Outcome:
     """Carry out an action as a person."""
     try:
         with Fleet(url) as fleet:
-            return ACTS[name].carry_out(fleet, values, who)
+            return ACTS[name].carry_out(fleet, _plain(values), who)
     except JournalError as error:
         # What was sent may have arrived.
         return Outcome(False, f"Not known: {str(error).rstrip('.')}. See Accounts.")
     except TrueupError as error:
         return Outcome(False, _withdrawn(error))
+
+
+def _plain(values: Values) -> Values:
+    # PostgreSQL takes no such character, and no name has it.
+    return {key: value.replace("\0", "") for key, value in values.items()}
 
 
 def _withdrawn(error: TrueupError) -> str:

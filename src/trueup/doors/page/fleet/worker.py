@@ -45,7 +45,8 @@ class Worker:
             call, future = self._work.get()
             try:
                 future.set_result(call())
-            except TrueupError as error:
+            except Exception as error:  # noqa: BLE001 - it is raised where the answer is waited for
+                # Whatever it is: with the thread, all that waits for it would end unanswered.
                 future.set_exception(error)
 
 
