@@ -15,8 +15,10 @@ from tests.journal.test_archiving import LATER_NS, archived, filled, folder, res
 from trueup.errors import JournalError
 from trueup.journal.backends.location import database_at
 from trueup.journal.backends.lockfile import all_lock_files
+from trueup.journal.database.database import Database
 from trueup.journal.rows.chain import Row
 from trueup.journal.writing import archiving
+from trueup.runtime.bot.portfolio import PortfolioManager
 
 __all__ = ["folder"]
 
@@ -59,8 +61,46 @@ def test_events_that_are_archived_between_two_looks_of_a_reader_are_read(
             for number in moments:
                 archived(place, number, folder)
 
+        # The live row is gone as well since it was looked for.
+        monkeypatch.setattr(reader._table, "live_tip", lambda _: None)
         monkeypatch.setattr(reader, "_archived", look_and_archive)
         assert list(reader.read(6)) == orders(*range(7, 31))
+
+
+def test_reader_of_a_journal_that_is_half_restored_finds_every_event_once(
+    place: Place, folder: Path
+) -> None:
+    """Some rows are in the table again, while the file has all of them."""
+    filled(place)
+    columns = "stream, position, batch, at_ns, kind, payload, intent_id, hash"
+    rows = place.sql(f"SELECT {columns} FROM journal_events WHERE position <= 6")
+    archived(place, 20, folder)
+    for row in rows:
+        place.sql(f"INSERT INTO journal_events ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", *row)
+    with place.reader() as reader:
+        for after in (0, 3, 6, 9, 15, 18):
+            assert list(reader.read(after)) == orders(*range(after + 1, 31))
+        assert reader.verify(archives=True).sound
+
+
+def test_opening_from_a_checkpoint_asks_twice_whether_there_are_archives(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once to connect and once to prove the end: a fleet opens thousands of journals."""
+    with PortfolioManager("EURUSD", journal=place.open("EURUSD")) as before:
+        before.commit(orders(1, 2, 3))
+    kind = type(database_at(place.url))
+    asked, revision = list[None](), kind.revision
+
+    def count(database: Database) -> str | None:
+        asked.append(None)
+        return revision(database)
+
+    monkeypatch.setattr(kind, "revision", count)
+    with PortfolioManager("EURUSD", journal=place.open("EURUSD")) as after:
+        assert after.book.version >= 3
+        assert after.journal_id
+        assert len(asked) == 2
 
 
 def test_archive_when_the_saved_book_was_altered_makes_no_other_from_it(

@@ -13,6 +13,11 @@ _ANCHOR = (
     "stream, position, hash, first_position, hash_before, first_hash, newest_ns, archived_ns,"
     " file, file_digest, book_position, book_digest, book, orders"
 )
+_ANCHORS = (
+    "SELECT position, hash, first_position, hash_before, first_hash, newest_ns, archived_ns,"
+    " file, file_digest, book_position, book_digest FROM journal_archives WHERE stream = ?"
+    " ORDER BY position"
+)
 _PAGE = f"SELECT {_ROW} FROM journal_events WHERE stream = ? AND position > ? AND position <= ?"
 
 
@@ -117,12 +122,11 @@ class Statements(NamedTuple):
     drop_checkpoint: str = "DELETE FROM journal_checkpoints WHERE stream = ? AND position = ?"
     """Delete a checkpoint."""
 
-    anchors: str = (
-        "SELECT position, hash, first_position, hash_before, first_hash, newest_ns, archived_ns,"
-        " file, file_digest, book_position, book_digest FROM journal_archives WHERE stream = ?"
-        " ORDER BY position"
-    )
+    anchors: str = _ANCHORS
     """What was archived of a stream, oldest first, without books and orders."""
+
+    last_anchor: str = f"{_ANCHORS} DESC LIMIT 1"
+    """What was archived last of a stream, without book and orders."""
 
     anchor_book: str = "SELECT book FROM journal_archives WHERE stream = ? AND position = ?"
     """The saved book of an anchor."""

@@ -62,6 +62,14 @@ class Anchors:
 
     def all(self) -> list[Anchor]:
         """Return the anchors, the oldest first."""
+        return self._found(self._sql.anchors)
+
+    def last(self) -> Anchor | None:
+        """Return the newest anchor, or None."""
+        found = self._found(self._sql.last_anchor)
+        return found[0] if found else None
+
+    def _found(self, statement: str) -> list[Anchor]:
         try:
             # A journal of which nothing was ever archived does not have the table.
             if (self._database.revision() or "") < ARCHIVES:
@@ -70,12 +78,7 @@ class Anchors:
             # The rows that a damaged file still has are read, as they were before there were
             # archives; of an archived journal the first of them are then missing.
             return []
-        return [Anchor(*row) for row in self._database.fetch(self._sql.anchors, self._stream)]
-
-    def last(self) -> Anchor | None:
-        """Return the newest anchor, or None."""
-        found = self.all()
-        return found[-1] if found else None
+        return [Anchor(*row) for row in self._database.fetch(statement, self._stream)]
 
     def book(self, anchor: Anchor) -> bytes:
         """Return the saved book of an anchor, as it stands in the table."""
@@ -89,7 +92,7 @@ class Anchors:
     def orders_among(self, order_ids: Collection[str]) -> set[str]:
         """Return those of these orders whose intents were archived."""
         found: set[str] = set()
-        if self.all():
+        if self.last() is not None:
             for (packed,) in self._database.fetch(self._sql.anchor_orders, self._stream):
                 found |= set(unpacked(packed)) & set(order_ids)
         return found

@@ -83,7 +83,7 @@ class JournalReader:
         The row is not proven.
         """
         self._ready()
-        first = self._table.tip_at(1)
+        first = self._table.live_tip(1)
         if first is not None:
             return first.hash
         anchor = self._table.anchors.last()
@@ -256,11 +256,15 @@ class JournalReader:
         self._database.restore()
 
     def _proven(self, after: int) -> Iterator[Row]:
+        # Where an event is in the table, those after it are as well. Looking there costs less than
+        # the question for what was archived.
+        start = self._table.live_tip(after) if after > 0 else None
         while True:
-            for row in self._archived(after):
-                yield row
-                after = row.position
-            start = self._table.tip_at(after)
+            if start is None:
+                for row in self._archived(after):
+                    yield row
+                    after = row.position
+                start = self._table.tip_at(after)
             if start is None:
                 if after < self._table.begin().position:
                     # Archived since the look at the files.
@@ -276,6 +280,7 @@ class JournalReader:
                 if after >= self._table.begin().position:
                     self._refuse_damage(broken)
                     return
+                start = None
 
     def _archived(self, after: int) -> Iterator[Row]:
         anchors = self._table.anchors.all()

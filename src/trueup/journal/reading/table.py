@@ -86,11 +86,16 @@ class EventTable:
         """Return the place in the chain at a position, or None if there is no such row."""
         if position <= 0:
             return GENESIS
-        row = self._row(self._sql.page, self.stream, position - 1, position)
-        if row is not None:
-            return Tip(row.position, row.hash)
+        live = self.live_tip(position)
+        if live is not None:
+            return live
         begin = self.begin()
         return begin if begin.position == position else None
+
+    def live_tip(self, position: int) -> Tip | None:
+        """Return the place in the chain of a row that is in the table, or None."""
+        row = self._row(self._sql.page, self.stream, position - 1, position)
+        return None if row is None else Tip(row.position, row.hash)
 
     def rows(self, after: int, until: int) -> Iterator[Row]:
         """Yield the rows of a range of positions, in pages, up to the first empty page."""
