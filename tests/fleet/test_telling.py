@@ -8,11 +8,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.fleet.test_membership import SHARDS, World
 from tests.fleet.test_rights import World as Behind
 from tests.gateway.test_at_most_once import Gateway
 from tests.support.servers import ZmqServer
+from trueup.cli import app
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.limits.modes import BY_FAILURE
 from trueup.doors.accounts.file import read_accounts
@@ -247,9 +249,13 @@ def test_who_resumed_is_told_to_the_nodes(world: World) -> None:
         for who in ("anna", "bert"):
             fleet.pause("x", who, "")
             fleet.resume("x", who, f"why of {who}")
-    assert {name: act[1:] for name, act in node.resumers(["x", "y"]).items()} == {
-        "x": ("bert", "why of bert")
-    }
+        fleet.pause("x", "carl", "")
+    paused = node.beat(range(SHARDS), "{}").pauses["x"]
+    # An earlier release keeps no act: of this pause, nobody ended it.
+    assert node.resumers({"x": paused}) == {}
+    with Fleet(world.url) as fleet:
+        fleet.resume("x", "dora", "over")
+    assert node.resumers({"x": paused, "y": paused})["x"][1:] == ("dora", "over")
 
 
 def test_whatever_fails_while_accounts_are_told_the_heartbeats_go_on(
@@ -333,3 +339,19 @@ def test_who_may_write_the_tables_of_before_may_write_those_that_came_later(
     finally:
         database.close()
         owner.close()
+
+
+def test_shell_says_that_the_name_of_an_account_may_be_wrong(world: World) -> None:
+    node = world.node("a")
+    number = shard_of("x", SHARDS)
+    node.tell([AccountRow("x", number, claimed(node)[number].epoch, "runs")])
+
+    def told(*words: str) -> str:
+        done = CliRunner().invoke(app, ["fleet", *words, "--journal", world.url])
+        assert done.exit_code == 0
+        return done.stderr
+
+    for words in (("pause", "x"), ("move", "x", "a"), ("pause",), ("pause", "y", "--json")):
+        assert told(*words) == ""
+    for words in (("pause", "z"), ("move", "z", "a")):
+        assert told(*words) == "No node has told of an account 'z': check the name.\n"

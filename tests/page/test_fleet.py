@@ -368,3 +368,15 @@ def test_names_and_reasons_of_any_text_are_shown_as_they_are(page: FleetPage) ->
     told = page.reader.send("/fleet/act/pause", question, **hidden, why="a\0b")[1]
     assert sentence(told) == f"Carried out: {name} is paused."
     assert page.tables.acts() == [("pause", name, "anna", "ab")]
+
+
+def test_pause_of_the_whole_fleet_is_one_of_accounts_that_are_not_open(page: FleetPage) -> None:
+    page.tables.tell({"a": ("retries", "away"), "b": ("runs", "", "dora", "own")})
+    assert "The whole of shard" in page.ask("/fleet/act/move?account=a")
+    page.answer("pause", page.ask("/fleet/act/pause"), why="news")
+    page.reader.wait_for("/accounts", "1 of 2 accounts run, and 2 are paused.")
+    text = page.reader.get("/fleet/account?account=a")[1]
+    assert "by anna: news" in text
+    # It is not this account's own, so it is not ended for it alone.
+    assert "/fleet/act/pause?account=a" in text
+    assert "by dora: own" in page.reader.get("/fleet/account?account=b")[1]

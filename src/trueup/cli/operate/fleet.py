@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,12 +15,15 @@ from trueup.cli.shared.journal_place import JournalOption, default_journal
 from trueup.cli.shared.json_document import JsonOption, print_document
 from trueup.cli.shared.log_options import LogJsonOption, set_up_log
 from trueup.cli.shared.say import say
+from trueup.errors import TrueupError
 from trueup.observe.lines import said
 
 if TYPE_CHECKING:
     from trueup.doors.fleet.fleet import Fleet
 
 NodeArgument = Annotated[str, typer.Argument(metavar="NODE", help="The name of a node.")]
+# What was asked is kept all the same: the account may come with the next node.
+CHECK_NAME = "No node has told of an account {!r:.60}: check the name."
 app: typer.Typer = typer.Typer(
     help="Run the accounts of a file on many machines.",
     no_args_is_help=True,
@@ -153,6 +156,7 @@ def move(
     person = who or user_name()
     with _fleet(journal) as fleet:
         shard = fleet.move(account, node, person, why)
+        is_known = as_json or _is_known(fleet, account)
     if as_json:
         print_document(
             "fleet move", {"account": account, "shard": shard, "node": node, "who": person}
@@ -160,6 +164,8 @@ def move(
     else:
         where = f"goes to node {node}" if node else "may be on any node"
         say(f"{account} {where}, with all of shard {shard}.")
+    if not is_known:
+        say(CHECK_NAME.format(account), err=True)
 
 
 @app.command()
@@ -180,7 +186,10 @@ def pause(
     person = who or user_name()
     with _fleet(journal) as fleet:
         is_new = fleet.pause(account, person, why)
+        is_known = as_json or _is_known(fleet, account)
     _say_changed("fleet pause", account, is_new, person, as_json=as_json)
+    if not is_known:
+        say(CHECK_NAME.format(account), err=True)
 
 
 @app.command()
@@ -205,6 +214,16 @@ def _fleet(journal: str | None) -> Fleet:
     from trueup.doors.fleet.fleet import Fleet
 
     return Fleet(journal or default_journal())
+
+
+def _is_known(fleet: Fleet, account: str) -> bool:
+    """Return whether a node has told of an account, as far as this user may read that."""
+    # Imported here: no other command needs it.
+    from trueup.doors.fleet.overview import account_of
+
+    with suppress(TrueupError):
+        return not account or not fleet.tells_accounts or account_of(fleet, account) is not None
+    return True
 
 
 def _say_changed(command: str, account: str, changed: bool, who: str, *, as_json: bool) -> None:

@@ -47,7 +47,7 @@ SELECT n.name, n.drained_by <> '',
      WHERE s.node = n.name AND s.run = n.run AND s.number = ANY (%s))
 FROM fleet_nodes n WHERE n.{_IS_ALIVE.replace("- lease", "- n.lease")}
 """
-_PAUSES: Final = "SELECT account, who, why FROM fleet_pauses"
+_PAUSES: Final = "SELECT account, who, why, at FROM fleet_pauses"
 CLAIM: Final = """
 WITH seen AS MATERIALIZED (
     SELECT s.number, s.epoch
@@ -108,8 +108,10 @@ WHERE s.number = a.shard
 RETURNING a.account
 """
 _RESUMERS: Final = """
-SELECT DISTINCT ON (account) account, number, who, why FROM fleet_acts
-WHERE verb = 'resume' AND account = ANY (%s) ORDER BY account, number DESC
+SELECT DISTINCT ON (a.account) a.account, a.number, a.who, a.why
+FROM unnest(%s::text[], %s::timestamptz[]) AS t (account, at)
+JOIN fleet_acts a ON a.account = t.account AND a.verb = 'resume' AND a.at >= t.at
+ORDER BY a.account, a.number DESC
 """
 # Locked until the end of the transaction: no other node claims the shard meanwhile.
 _PERMIT: Final = (
@@ -130,10 +132,11 @@ class OwnedShard(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """Who has paused, and why."""
+    """Who has paused, why, and when by the server's clock."""
 
     who: str
     why: str
+    at: dt.datetime | None = None
 
 
 class Resumer(NamedTuple):
@@ -239,7 +242,7 @@ class Membership:
             is_settled,
             {number: OwnedShard(epoch, pinned) for number, epoch, pinned in owned},
             {name: load for name, drained, load in nodes if not drained},
-            {account: Pause(who, why) for account, who, why in pauses},
+            {account: Pause(*pause) for account, *pause in pauses},
         )
 
     def claim(
@@ -301,13 +304,16 @@ class Membership:
         """
         self._database.fetch(_FORGET_ACCOUNTS, *self._me, list(names))
 
-    def resumers(self, accounts: Iterable[str]) -> dict[str, Resumer]:
-        """Return who has resumed these accounts last, and why; the empty name is for all.
+    def resumers(self, ended: Mapping[str, Pause]) -> dict[str, Resumer]:
+        """Return who has ended these pauses, and why, by account; the empty name is for all.
+
+        A pause that an earlier release ended is not among them.
 
         Raises:
             JournalError: the database cannot be reached.
         """
-        rows = self._database.fetch(_RESUMERS, list(accounts))
+        began = [pause.at for pause in ended.values()]
+        rows = self._database.fetch(_RESUMERS, list(ended), began)
         return {account: Resumer(*act) for account, *act in rows}
 
     def leave(self, as_dead: Iterable[int] = ()) -> None:

@@ -124,7 +124,7 @@ class Node:
                 member.give_back(number, epoch, as_dead=self._may_be_followed(number))
                 del self._giving[number], owned[number]
         owned |= self._claims(view, accounts, len(owned))
-        ended = self.pauses.keys() - view.pauses.keys()
+        ended = {name: one for name, one in self.pauses.items() if name not in view.pauses}
         if ended:
             self.resumed = {**self.resumed, **self._resumers(ended)}
         self.pauses = view.pauses
@@ -132,7 +132,7 @@ class Node:
             number: shard for number, shard in owned.items() if number not in self._giving
         }
 
-    def _resumers(self, ended: Iterable[str]) -> Mapping[str, Resumer]:
+    def _resumers(self, ended: Mapping[str, Pause]) -> Mapping[str, Resumer]:
         try:
             return self.membership.resumers(ended)
         except TrueupError as error:

@@ -29,7 +29,8 @@ ALL, PAUSED, UNWELL = "all", "paused", "not running"
 # More accounts than these are counted, and only those that do not run are listed.
 LISTED_MOST: Final = 100
 
-# As a person counts: what is tried again for too long is a person's.
+# As a person counts: what is tried again for too long is a person's, and a pause of the whole fleet
+# is one of each account, also of those that are not open.
 _SEEN: Final = f"""
 WITH found AS (
     SELECT a.account, a.shard, coalesce(n.name, '') AS node, a.epoch = s.epoch AS is_told,
@@ -38,13 +39,15 @@ WITH found AS (
             WHEN a.state = '{Told.RETRIES.value}'
                 AND a.since < clock_timestamp() - interval '{PATIENCE_SEC} seconds'
             THEN '{Told.NEEDS_PERSON.value}' ELSE a.state END AS state,
-        a.sentence, coalesce(p.who, a.paused_by) AS paused_by,
-        CASE WHEN p.who IS NULL THEN a.paused_why ELSE p.why END AS paused_why,
+        a.sentence, coalesce(p.who, nullif(a.paused_by, ''), w.who, '') AS paused_by,
+        CASE WHEN p.who IS NOT NULL THEN p.why WHEN a.paused_by <> '' THEN a.paused_why
+            ELSE coalesce(w.why, '') END AS paused_why,
         p.who IS NOT NULL AS in_fleet, a.since, coalesce(s.pinned, '') AS pinned
     FROM fleet_accounts a JOIN fleet_shards s ON s.number = a.shard
     LEFT JOIN fleet_nodes n ON n.name = s.node AND n.run = s.run
         AND n.beat >= clock_timestamp() - n.lease
     LEFT JOIN fleet_pauses p ON p.account = a.account
+    LEFT JOIN fleet_pauses w ON w.account = ''
 )
 """
 _COUNTS: Final = f"""{_SEEN}

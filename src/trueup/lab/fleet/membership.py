@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from trueup.doors.fleet.membership import Membership, OwnedShard, Replaced, Resumer, View
+from trueup.doors.fleet.membership import Membership, OwnedShard, Pause, Replaced, Resumer, View
 from trueup.errors import JournalConflict
 from trueup.journal.database.database import Database
 from trueup.lab.fleet.server import Client, Server
@@ -82,7 +82,7 @@ class SimulatedMembership(Membership):
         server, dead = self._server, (number,) if as_dead else ()
         server.ask(self._client, lambda: server.give_back(self.name, self.run, number, epoch, dead))
 
-    def resumers(self, accounts: Iterable[str]) -> dict[str, Resumer]:
+    def resumers(self, ended: Mapping[str, Pause]) -> dict[str, Resumer]:
         """Return an empty mapping: the pauses of a simulation end by themselves."""
         self._server.ask(self._client, lambda: None)
         return {}

@@ -16,6 +16,7 @@ from trueup.doors.page.decide.acts import EFFECTS
 from trueup.doors.page.decide.question import Choice, Outcome, Question, Values, Withdrawn
 from trueup.doors.page.fleet.words import node_words
 from trueup.errors import JournalError, TrueupError
+from trueup.observe.status.findings import counted
 
 OBEYED = "The nodes obey with their next heartbeat."
 NOBODY_TAKES = "I know that its accounts stop running, since no other node takes accounts."
@@ -149,8 +150,8 @@ def _ask_move(fleet: Fleet, values: Values) -> Question:
     number, to = shard_of(name, fleet.shards), values.get("node", "")
     facts = [] if line is None else [_now(line)]
     if fleet.tells_accounts:
-        others = accounts_of_shard(fleet, number) - 1
-        facts.append(f"With it go the {others} other accounts of shard {number}.")
+        others = counted(accounts_of_shard(fleet, number) - 1, "other account")
+        facts.append(f"The whole of shard {number} goes: {name} and {others}.")
     if not to:
         takers = _takers(fleet, "" if line is None else line.node)
         pinned = line is not None and line.pinned
