@@ -14,7 +14,7 @@ from trueup.core.book.book import Book
 from trueup.doors.alerts.history import History
 from trueup.doors.metrics.counting import Counting, journal_name
 from trueup.doors.page.past import figures, landmarks, story
-from trueup.errors import EventsArchived
+from trueup.errors import EventsArchived, JournalError
 from trueup.journal import open_journal, open_reader
 from trueup.journal.backends.location import database_at
 from trueup.journal.reading.reader import JournalReader
@@ -68,6 +68,31 @@ def test_doctor_proves_what_is_left(reader: JournalReader) -> None:
 def test_last_entries_are_those_that_are_left(reader: JournalReader) -> None:
     assert last_entries(reader) == ()
     assert reader.readable_after == ARCHIVED
+
+
+@pytest.fixture
+def damaged(path: Path) -> Path:
+    """The same journal, with a damaged file at its place: whoever reads it is told so."""
+    folder = (path.parent / "elsewhere").rename(path.parent / "archives")
+    for file in folder.iterdir():
+        file.write_bytes(b"damaged")
+    return path
+
+
+def test_last_entries_of_a_bot_need_no_archive(damaged: Path) -> None:
+    """A bot asks after each change of its book, and an archive may have millions of events."""
+    with open_reader(damaged) as reader:
+        assert reader.readable_after == 0
+        assert last_entries(reader) == ()
+        assert reader.live_after == ARCHIVED
+
+
+def test_first_entries_of_the_page_need_no_archive_and_the_older_ones_do(damaged: Path) -> None:
+    with open_reader(damaged) as reader:
+        found = story.newest(reader, story.Search())
+        assert (len(found.rows), found.older) == (COUNT - ARCHIVED, ARCHIVED + 1)
+        with pytest.raises(JournalError, match="damaged"):
+            story.newest(reader, story.Search(before=found.older))
 
 
 def test_page_shows_what_is_left_and_names_the_file_of_the_rest(reader: JournalReader) -> None:

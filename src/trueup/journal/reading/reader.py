@@ -96,6 +96,12 @@ class JournalReader:
         return self._table.anchors.all()
 
     @property
+    def live_after(self) -> int:
+        """The position after which the events are in the journal itself; 0 without an archive."""
+        self._ready()
+        return self._table.begin().position
+
+    @property
     def readable_after(self) -> int:
         """The position after which every event can be read; 0 unless an archive is elsewhere."""
         return readable_after(self.archived)

@@ -165,8 +165,7 @@ def damage_in(reader: JournalReader) -> tuple[str, str]:
     Raises:
         JournalError: the journal cannot be read.
     """
-    archived = reader.archived
-    begin = archived[-1].position if archived else 0
+    begin = reader.live_after
     if reader.position - begin <= PROVEN_MOST:
         verdict = reader.verify()
         # A loss is what the next bot reports and a person approves; the file itself is whole.

@@ -149,12 +149,14 @@ class AuditFilter(msgspec.Struct, frozen=True):
 def last_entries(journal: Journal | JournalReader) -> tuple[EventRow, ...]:
     """Return the last events of a journal that matter to a person, the newest first.
 
+    A running bot asks after each change of its book, so no archive is read: that takes seconds.
+
     Raises:
         JournalError: the journal cannot be read.
     """
     writer = AuditWriter()
     rows = []
-    after = max(getattr(journal, "readable_after", 0), journal.position - LOOKED_AT)
+    after = max(getattr(journal, "live_after", 0), journal.position - LOOKED_AT)
     for record in journal.records(after):
         is_order = isinstance(record.event, events.OrderEvent)
         if is_order or words_of(record.event).is_correction(record.event):

@@ -83,13 +83,15 @@ def newest(reader: JournalReader, wanted: Search, count: int = ON_A_SCREEN) -> F
     """Return the newest entries that fit."""
     end, begin = reader.position, reader.readable_after
     before = wanted.before or end + 1
+    # An archive is read from its beginning, which takes seconds: only for who asks for older ones.
+    floor = reader.live_after if reader.live_after < before - 1 else begin
     window = FIRST_WINDOW
     while True:
-        after = max(begin, before - 1 - window)
+        after = max(floor, before - 1 - window)
         rows = _rows(reader, after, before, wanted)
         if len(rows) > count:
             return Found(rows[:count], end, rows[count - 1].position)
-        if after <= begin or window >= SEARCHED:
+        if after <= floor or window >= SEARCHED:
             return Found(rows, end, after + 1 if after > begin else 0)
         window = min(window * WIDER, SEARCHED)
 
