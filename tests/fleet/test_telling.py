@@ -355,3 +355,11 @@ def test_shell_says_that_the_name_of_an_account_may_be_wrong(world: World) -> No
         assert told(*words) == ""
     for words in (("pause", "z"), ("move", "z", "a")):
         assert told(*words) == "No node has told of an account 'z': check the name.\n"
+
+
+@pytest.mark.parametrize(
+    "words", [("pause", "x", "--why"), ("move", "x"), ("drain",), ("resume", "x", "--who")]
+)
+def test_text_that_is_no_utf8_is_refused(world: World, words: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(app, ["fleet", *words, "\udcff", "--journal", world.url])
+    assert done.stderr == "'\\udcff' is not UTF-8: give names and reasons in UTF-8.\n"

@@ -176,7 +176,7 @@ def test_approver_moves_an_account_with_its_shard(page: FleetPage) -> None:
     assert f"Carried out: a7 goes to node {there}" in page.answer("move", question, why="nearer")
     assert page.tables.acts() == [("move", f"a7{there}", "anna", "nearer")]
     # Back to any node.
-    question = page.ask("/fleet/act/move?account=a7&node=any")
+    question = page.ask("/fleet/act/move?account=a7&anywhere=yes")
     assert "may be on any node" in page.answer("move", question)
     assert "has no account" in page.reader.get("/fleet/act/move?account=zz")[1]
 
@@ -380,3 +380,15 @@ def test_pause_of_the_whole_fleet_is_one_of_accounts_that_are_not_open(page: Fle
     # It is not this account's own, so it is not ended for it alone.
     assert "/fleet/act/pause?account=a" in text
     assert "by dora: own" in page.reader.get("/fleet/account?account=b")[1]
+
+
+def test_node_that_is_named_any_is_a_node(page: FleetPage) -> None:
+    page.tables.join("any")
+    page.tables.tell({"a": ("runs", "")})
+    question = page.ask("/fleet/act/move?account=a&node=any")
+    assert "runs on any while that node is alive" in question
+    assert "goes to node any" in page.answer("move", question)
+    question = page.ask("/fleet/act/move?account=a&anywhere=yes")
+    assert "it may run on any node" in question
+    assert "a may be on any node" in page.answer("move", question)
+    assert [act[1] for act in page.tables.acts()] == ["aany", "a"]

@@ -15,7 +15,7 @@ from trueup.cli.shared.journal_place import JournalOption, default_journal
 from trueup.cli.shared.json_document import JsonOption, print_document
 from trueup.cli.shared.log_options import LogJsonOption, set_up_log
 from trueup.cli.shared.say import say
-from trueup.errors import TrueupError
+from trueup.errors import Refused, TrueupError
 from trueup.observe.lines import said
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def node(
     runs which accounts. A node that dies, hangs or is cut off loses them to the others; what it
     still sends is refused by the gateways. Ctrl-C gives its accounts back first.
     """
+    _check_texts(name)
     set_up_log(console=True, file=log_file, as_json=log_json)
     # Imported here: no other command needs it.
     from trueup.doors.accounts.source import source_of
@@ -124,7 +125,7 @@ def drain(
     accounts, also after a restart, until --undo.
     """
     person = who or user_name()
-    with _fleet(journal) as fleet:
+    with _fleet(journal, node, person, why) as fleet:
         if undo:
             fleet.undrain(node, person, why)
         else:
@@ -154,7 +155,7 @@ def move(
     again.
     """
     person = who or user_name()
-    with _fleet(journal) as fleet:
+    with _fleet(journal, account, node, person, why) as fleet:
         shard = fleet.move(account, node, person, why)
         is_known = as_json or _is_known(fleet, account)
     if as_json:
@@ -184,7 +185,7 @@ def pause(
     the journal of each account has your name. A node that cannot reach the database sends nothing.
     """
     person = who or user_name()
-    with _fleet(journal) as fleet:
+    with _fleet(journal, account, person, why) as fleet:
         is_new = fleet.pause(account, person, why)
         is_known = as_json or _is_known(fleet, account)
     _say_changed("fleet pause", account, is_new, person, as_json=as_json)
@@ -204,12 +205,14 @@ def resume(
 ) -> None:
     """End a pause of `trueup fleet pause`; a pause of an account by itself stays."""
     person = who or user_name()
-    with _fleet(journal) as fleet:
+    with _fleet(journal, account, person, why) as fleet:
         changed = fleet.resume(account, person, why)
     _say_changed("fleet resume", account, changed, person, as_json=as_json)
 
 
-def _fleet(journal: str | None) -> Fleet:
+def _fleet(journal: str | None, *texts: str) -> Fleet:
+    """Return the fleet, after a check that its database can take these texts."""
+    _check_texts(*texts)
     # Imported here: no other command needs it.
     from trueup.doors.fleet.fleet import Fleet
 
@@ -224,6 +227,13 @@ def _is_known(fleet: Fleet, account: str) -> bool:
     with suppress(TrueupError):
         return not account or not fleet.tells_accounts or account_of(fleet, account) is not None
     return True
+
+
+def _check_texts(*texts: str) -> None:
+    for text in texts:
+        # Python keeps a byte that is no UTF-8 as half of a pair (UTF-16).
+        if text.encode("utf-8", "replace").decode("utf-8") != text:
+            raise Refused(f"{text!r:.60} is not UTF-8: give names and reasons in UTF-8.")
 
 
 def _say_changed(command: str, account: str, changed: bool, who: str, *, as_json: bool) -> None:

@@ -20,7 +20,8 @@ from trueup.observe.status.findings import counted
 
 OBEYED = "The nodes obey with their next heartbeat."
 NOBODY_TAKES = "I know that its accounts stop running, since no other node takes accounts."
-ANY_NODE = "any"
+# A field of its own: a node may have any name.
+ANYWHERE = {"anywhere": "yes"}
 
 
 class FleetAct(NamedTuple):
@@ -147,41 +148,43 @@ def _account(fleet: Fleet, values: Values) -> tuple[str, AccountLine | None]:
 
 def _ask_move(fleet: Fleet, values: Values) -> Question:
     name, line = _account(fleet, values)
-    number, to = shard_of(name, fleet.shards), values.get("node", "")
+    number, is_asked = shard_of(name, fleet.shards), values.keys() & {"node", *ANYWHERE}
     facts = [] if line is None else [_now(line)]
     if fleet.tells_accounts:
         others = counted(accounts_of_shard(fleet, number) - 1, "other account")
         facts.append(f"The whole of shard {number} goes: {name} and {others}.")
-    if not to:
+    if not is_asked:
         takers = _takers(fleet, "" if line is None else line.node)
         pinned = line is not None and line.pinned
         nodes = [Choice(f"To {node}", {"account": name, "node": node}) for node in takers]
-        free = [Choice("To any node", {"account": name, "node": ANY_NODE})] if pinned else []
+        free = [Choice("To any node", {"account": name, **ANYWHERE})] if pinned else []
         if not nodes and not free:
             raise Withdrawn("no other node takes accounts now")
         title = f"Where shall {name} run?"
         return Question(title, facts, "", choices=(*nodes, *free), hidden={"account": name})
-    title = f"Move {name} to {_target(fleet, to) or 'any node'}?"
-    if to == ANY_NODE:
-        facts.append("Then: it may run on any node, as its shard did before it was moved.")
-    else:
+    to = _target(fleet, values)
+    title = f"Move {name} to {to or 'any node'}?"
+    if to:
         facts.append(f"Then: it is closed in order, and runs on {to} while that node is alive.")
-    return Question(title, facts, "Move", hidden={"account": name, "node": to})
+    else:
+        facts.append("Then: it may run on any node, as its shard did before it was moved.")
+    where = {"node": to} if to else ANYWHERE
+    return Question(title, facts, "Move", hidden={"account": name, **where})
 
 
-def _target(fleet: Fleet, to: str) -> str:
+def _target(fleet: Fleet, values: Values) -> str:
     """Return the node that takes accounts, empty for any."""
-    takers = _takers(fleet)
-    if to == ANY_NODE and ANY_NODE not in takers:
+    if values.keys() >= ANYWHERE.keys():
         return ""
-    if to not in takers:
+    to = values.get("node", "")
+    if to not in _takers(fleet):
         raise Withdrawn(f"node {to!r:.60} takes no accounts now")
     return to
 
 
 def _move(fleet: Fleet, values: Values, who: str) -> Outcome:
     name, _ = _account(fleet, values)
-    to = _target(fleet, values.get("node", ""))
+    to = _target(fleet, values)
     shard = fleet.move(name, to, who, values.get("why", ""))
     where = f"goes to node {to}" if to else "may be on any node"
     return Outcome(True, f"Carried out: {name} {where}, with all of shard {shard}.", [OBEYED])
