@@ -300,3 +300,24 @@ def test_who_may_read_the_events_may_read_a_divided_journal(bots_place: Postgres
         with reader._database.reading_events():
             assert reader._database.fetch(locked) == [(0,)]
         assert reader.position == 24
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        ("CREATE PUBLICATION copies FOR TABLE journal_events", "the publication copies"),
+        ("ALTER TABLE journal_events ENABLE ROW LEVEL SECURITY", "row security"),
+        (
+            "CREATE TRIGGER told BEFORE INSERT ON journal_events FOR EACH ROW"
+            " EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+            "the trigger told",
+        ),
+    ],
+)
+def test_journal_with_what_a_new_table_would_not_have_is_not_divided(
+    old_place: PostgresPlace, made: str, said: str
+) -> None:
+    old_place.sql(made)
+    with pytest.raises(JournalError, match=f"have {said}, which .* Nothing was changed"):
+        converted(old_place)
+    assert not is_divided_at(old_place)

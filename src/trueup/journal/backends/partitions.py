@@ -34,6 +34,16 @@ _OWNER: Final = (
     "SELECT quote_ident(pg_get_userbyid(relowner)), pg_has_role(relowner, 'USAGE') FROM pg_class"
     " WHERE oid = 'journal_events'::regclass AND pg_get_userbyid(relowner) <> current_user"
 )
+# What somebody else gave the table, and a new table does not have.
+_ADDED: Final = (
+    "SELECT 'the trigger ' || quote_ident(tgname) FROM pg_trigger"
+    " WHERE tgrelid = 'journal_events'::regclass AND NOT tgisinternal"
+    " UNION ALL SELECT 'the publication ' || quote_ident(pubname) FROM pg_publication"
+    " JOIN pg_publication_rel ON prpubid = pg_publication.oid"
+    " WHERE prrelid = 'journal_events'::regclass"
+    " UNION ALL SELECT 'row security' FROM pg_class"
+    " WHERE oid = 'journal_events'::regclass AND relrowsecurity"
+)
 _ASIDE: Final = (
     "LOCK TABLE journal_events IN ACCESS EXCLUSIVE MODE",
     "ALTER TABLE journal_events RENAME TO journal_events_before",
@@ -115,6 +125,7 @@ def convert(database: Database) -> bool:
         if is_divided(database):
             return False
         _refuse_writers(database)
+        _refuse_additions(database)
         with database.writing():
             # A bot that starts meanwhile waits for the table, and finds all rows after that.
             divide(database)
@@ -130,4 +141,14 @@ def _refuse_writers(database: Database) -> None:
         raise JournalConflict(
             f"Stream {held[0]!r} of {database.name} is being written: stop its bot first. Nothing "
             "was changed."
+        )
+
+
+def _refuse_additions(database: Database) -> None:
+    added = [str(row[0]) for row in database.fetch(_ADDED)]
+    if added:
+        raise JournalError(
+            f"The events of {database.name} have {', '.join(added)}, which the new table would not "
+            "have. Nothing was changed.",
+            remedy="take that away from journal_events, and give it to journal_events afterwards",
         )
