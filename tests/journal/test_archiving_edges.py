@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -198,3 +199,52 @@ if os.getuid() == 0:
 anchor = Anchor(15, b"", 1, b"", b"", 0, 0, sys.argv[1], b"", 18, b"")
 print(readable_after([anchor]))
 """
+
+
+class Between:
+    """Moves events while a statement of a database is on its way, once."""
+
+    def __init__(self, database: Database, statement: str, move: Callable[[], object]) -> None:
+        self._fetch, self._statement, self._moves = database.fetch, statement, iter([move])
+
+    def __call__(self, statement: str, *parameters: object) -> list[Any]:
+        rows = self._fetch(statement, *parameters)
+        if statement == self._statement:
+            for move in self._moves:
+                # Another process; a reader's moment ends no sooner for it.
+                move()
+        return rows
+
+
+@pytest.mark.parametrize("asked", ["read", "orders", "first", "verify"])
+def test_events_that_are_put_back_between_two_looks_are_found(
+    place: Place, folder: Path, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    filled(place)
+    with place.reader() as reader:
+        first = reader.first_hash
+    done = archived(place, 20, folder)
+    with place.reader() as reader:
+        database = reader._database
+        sql = database.statements
+        looks = {"read": sql.page, "orders": sql.intents, "first": sql.page, "verify": sql.anchors}
+
+        def begin() -> None:
+            move = Between(database, looks[asked], lambda: restore(place, done.file))
+            monkeypatch.setattr(database, "fetch", move)
+
+        if asked == "read":
+            # The file has been read to its end.
+            reading = reader.read(3)
+            assert [next(reading) for _ in range(12)] == orders(*range(4, 16))
+            begin()
+            assert list(reading) == orders(*range(16, 31))
+            return
+        begin()
+        match asked:
+            case "orders":
+                assert reader.orders_among(["order-5", "order-30", "x"]) == {"order-5", "order-30"}
+            case "first":
+                assert reader.first_hash == first
+            case "verify":
+                assert reader.verify().sound

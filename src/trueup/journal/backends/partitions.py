@@ -34,6 +34,9 @@ _OWNER: Final = (
     "SELECT quote_ident(pg_get_userbyid(relowner)), pg_has_role(relowner, 'USAGE') FROM pg_class"
     " WHERE oid = 'journal_events'::regclass AND pg_get_userbyid(relowner) <> current_user"
 )
+_IS_OURS: Final = (
+    "SELECT 1 FROM pg_class WHERE oid = %s::regclass AND pg_has_role(relowner, 'USAGE')"
+)
 # What somebody else gave the table, and a new table does not have.
 _ADDED: Final = (
     "SELECT 'the trigger ' || quote_ident(tgname) FROM pg_trigger"
@@ -95,6 +98,9 @@ def divide(database: Database) -> None:
 
 def share_like_events(database: Database, table: str) -> None:
     """Give a new table to the owner of the events, and let everybody read it who may read these."""
+    # It may be left from before, and another user's.
+    if not database.fetch(_IS_OURS, table):
+        return
     readers = [who for right, who in _grants(database) if right == "SELECT"]
     shared = [f"GRANT SELECT ON {table} TO {who}" for who in readers]
     for statement in (*shared, *_given_to_owner(database, table)):

@@ -87,7 +87,11 @@ class JournalReader:
         if first is not None:
             return first.hash
         anchor = self._table.anchors.last()
-        return None if anchor is None else anchor.first_hash
+        if anchor is not None:
+            return anchor.first_hash
+        # It may have been put back in between.
+        first = self._table.live_tip(1)
+        return None if first is None else first.hash
 
     @property
     def archived(self) -> list[Anchor]:
@@ -122,8 +126,10 @@ class JournalReader:
         """Return those of these orders whose intents are in the stream, archived or not."""
         self._ready()
         intents, stream = self._sql.intents, self.stream
-        live = {one for one in order_ids if self._database.fetch(intents, stream, one)}
-        return live | self._table.anchors.orders_among(order_ids)
+        # Of a single moment, or an order that is put back in between is at neither place.
+        with self._database.reading_events():
+            live = {one for one in order_ids if self._database.fetch(intents, stream, one)}
+            return live | self._table.anchors.orders_among(order_ids)
 
     def read(
         self,
@@ -239,7 +245,7 @@ class JournalReader:
             if self._checkpoint(position) is None and position in self._checkpoints():
                 yield Fault(position, f"the checkpoint at position {position} is damaged")
         for anchor in anchors:
-            if not self._has_book(anchor):
+            if not self._has_book(anchor) and self._table.anchors.last() == anchor:
                 position = anchor.book_position
                 yield Fault(position, f"the archive's saved book at position {position} is damaged")
 
@@ -270,12 +276,12 @@ class JournalReader:
                 for row in self._archived(after):
                     yield row
                     after = row.position
-                start = self._table.tip_at(after)
-            if start is None:
-                if after < self._table.begin().position:
-                    # Archived since the look at the files.
-                    continue
-                return
+                start, begin = self._table.places(after)
+                if start is None:
+                    if after < begin.position:
+                        # Archived since the look at the files.
+                        continue
+                    return
             try:
                 for transaction in self._table.transactions(start):
                     yield from transaction

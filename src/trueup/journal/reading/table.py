@@ -92,6 +92,14 @@ class EventTable:
         begin = self.begin()
         return begin if begin.position == position else None
 
+    def places(self, position: int) -> tuple[Tip | None, Tip]:
+        """Return `tip_at` and `begin` as of a single moment.
+
+        With a look at each, events that are archived or put back in between are at neither place.
+        """
+        with self._database.reading_events():
+            return self.tip_at(position), self.begin()
+
     def live_tip(self, position: int) -> Tip | None:
         """Return the place in the chain of a row that is in the table, or None."""
         row = self._row(self._sql.page, self.stream, position - 1, position)

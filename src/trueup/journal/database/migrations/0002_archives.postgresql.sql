@@ -1,5 +1,5 @@
 -- The anchors: what was archived of each stream, and the saved book from which the rest goes on.
-CREATE TABLE journal_archives (
+CREATE TABLE IF NOT EXISTS journal_archives (
     stream TEXT NOT NULL,
     position BIGINT NOT NULL,
     hash BYTEA NOT NULL,
