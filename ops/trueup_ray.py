@@ -39,17 +39,23 @@ def run_node(name: str, options: list[str]) -> None:
             # Cancelled while the node runs: it gives its accounts back first.
             if child.poll() is None:
                 child.send_signal(signal.SIGTERM)
-                child.wait(END_SEC)
+                try:
+                    child.wait(END_SEC)
+                except subprocess.TimeoutExpired:
+                    # Its lease gives the accounts to the others.
+                    child.kill()
 
 
 def main() -> None:
     """Run the nodes until Ctrl-C or SIGTERM."""
-    count, *options = sys.argv[1:]
+    number_of_nodes, *options = sys.argv[1:] or [""]
+    if not number_of_nodes.isdecimal():
+        sys.exit("Give the number of nodes first, as in: trueup_ray.py 3 --accounts FILE")
     stop = threading.Event()
     ray.init()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    nodes = [run_node.remote(f"ray{number}", options) for number in range(int(count))]
+    nodes = [run_node.remote(f"ray{number}", options) for number in range(int(number_of_nodes))]
     while not stop.wait(LOOK_SEC):
         pass
     for node in nodes:

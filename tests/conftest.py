@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,8 @@ settings.register_profile("windows", deadline=None, max_examples=15)
 settings.load_profile("ci")
 
 
+# With which a person or a service manager ends a process.
+SIGNALS = ("SIGINT", "SIGTERM", "SIGBREAK")
 IN_MEMORY = Path("/dev/shm")
 ROOM_BYTES = 2 << 30
 # Each process takes some 150 MB, and what it starts as much again.
@@ -46,6 +50,18 @@ def _has_room(folder: Path) -> bool:
 # whether the disk has it: that would take a power cut.
 if sys.platform != "win32" and IN_MEMORY.is_dir() and _has_room(IN_MEMORY):
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
+
+
+@pytest.fixture(autouse=True)
+def signal_handlers() -> Iterator[None]:
+    """Put the handlers back: a command that is called in this process leaves its own."""
+    numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in before.items():
+        # None is a handler that was not set by Python.
+        if handler is not None and signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

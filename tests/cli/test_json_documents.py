@@ -22,6 +22,7 @@ DOES_NOT_READ = {
     "fleet node",
     "terminal",
     "sim",
+    "sim fleet",
     "sim incident",
     "gateway",
     "gateway install",
