@@ -10,28 +10,34 @@ from typing import Annotated, NamedTuple
 import typer
 
 from trueup.cli.rehearse.incident import incident
-from trueup.cli.rehearse.numbers import jobs_of, numbers_of, range_of, seed_of
+from trueup.cli.rehearse.numbers import jobs_of, range_of
+from trueup.cli.rehearse.seeds import (
+    BROKEN,
+    STOPPED,
+    CoverageOption,
+    OnlyOption,
+    SeedOption,
+    TraceOption,
+    check_seeds,
+    first_broken,
+    with_only,
+)
 from trueup.cli.rehearse.sim_fleet import fleet
 from trueup.cli.shared.progress import progress
 from trueup.cli.shared.say import say
-from trueup.cli.shared.usage import WrongUsage
 from trueup.errors import SettingsError, StrategyError
 from trueup.lab.facts.facts import Fact
 from trueup.lab.plan.plan import FaultPlan, draw
 from trueup.lab.plan.shrink import command
+from trueup.lab.report.counting import table
 from trueup.lab.report.drawing import page
 from trueup.lab.report.telling import story
-from trueup.lab.runs.coverage import CHANCY, Coverage, table
+from trueup.lab.runs.coverage import CHANCY, Coverage
 from trueup.lab.runs.reports import Report
 from trueup.lab.runs.run import run, run_many, shortest
-from trueup.lab.system.schedule import BEGIN_NS
 from trueup.runtime.trading.own_code import own_place
 from trueup.runtime.trading.strategy_loading import strategy_maker
 
-BROKEN = 1
-# A shell's exit code for a process ended by Ctrl-C.
-STOPPED = 130
-SHOWN = 5
 # The default seeds. With 300 seeds each kind of fault is the focus of three seeds, so a run meets
 # everything that --coverage counts.
 SEEDS, SEEDS_TO_MEET_ALL = "0..100", "0..300"
@@ -61,9 +67,7 @@ app.command("fleet")(fleet)
 def sim(
     ctx: typer.Context,
     # Which runs: a single seed, or a range.
-    seed: Annotated[
-        int | None, typer.Option(parser=seed_of, metavar="NUMBER", help="Run this seed.")
-    ] = None,
+    seed: SeedOption = None,
     seeds: Annotated[
         str,
         typer.Option(
@@ -71,9 +75,7 @@ def sim(
             help="Run the seeds A up to B-1; by default 0..100, with --coverage 0..300.",
         ),
     ] = "",
-    only: Annotated[
-        str, typer.Option(metavar="N,N", help="Only these faults of the seed happen.")
-    ] = "",
+    only: OnlyOption = "",
     shrink: Annotated[
         bool,
         typer.Option(
@@ -82,16 +84,12 @@ def sim(
             "that run.",
         ),
     ] = False,
-    coverage: Annotated[
-        bool, typer.Option("--coverage", help="Print the situations that the runs met and missed.")
-    ] = False,
+    coverage: CoverageOption = False,
     strategy: Annotated[
         str, typer.Option(metavar="MODULE:CLASS", help="Let your own strategy trade.")
     ] = "",
     # Only for a single seed: a story of many runs is too long to read.
-    trace: Annotated[
-        bool, typer.Option("--trace", help="Print the facts of a seed's run, one by one.")
-    ] = False,
+    trace: TraceOption = False,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a page with a drawing of the run.")
     ] = None,
@@ -110,12 +108,7 @@ def sim(
     """
     if ctx.invoked_subcommand:
         return
-    # Contradicting options are refused, not ignored: a run may take minutes.
-    if seed is not None and seeds:
-        raise SettingsError("--seeds", seeds, "give one of --seed and --seeds")
-    given = {"--trace": trace, "--html": html, "--only": only}
-    if seed is None and (of_one := [name for name, value in given.items() if value]):
-        raise WrongUsage(f"Give one seed with {' and '.join(of_one)}, as --seed 7.")
+    check_seeds(seed, seeds, {"--trace": trace, "--html": html, "--only": only})
     if strategy:
         # Imported now, so that an error in the strategy's module is reported before any run.
         strategy_maker(strategy)
@@ -124,7 +117,7 @@ def sim(
         chosen = range_of("--seeds", seeds or (SEEDS_TO_MEET_ALL if coverage else SEEDS))
         broken = _many(chosen, strategy, counted, jobs or _cores())
     else:
-        broken = _one(_plan(seed, only), strategy, counted, shown, shrink=shrink)
+        broken = _one(with_only(draw(seed), only), strategy, counted, shown, shrink=shrink)
     if shrink:
         for report in broken:
             _shrink(report, strategy, shown)
@@ -224,14 +217,6 @@ def _where(stop: KeyboardInterrupt, strategy: str) -> str:
     return f"Stopped at {place}: " if place else "Stopped: "
 
 
-def _plan(seed: int, only: str) -> FaultPlan:
-    plan = draw(seed)
-    if not only:
-        return plan
-    known = frozenset(strike.number for strike in plan.strikes)
-    return plan.only(numbers_of("--only", only, known))
-
-
 def _draw(path: Path, told: Sequence[Fact], report: Report, strategy: str) -> None:
     try:
         title = _again(report.plan, strategy)
@@ -249,10 +234,7 @@ def _cores() -> int:
 def _said(report: Report, strategy: str) -> str:
     if report.is_good:
         return _verdict(report)
-    first = [
-        f"  at {(found.at_ns - BEGIN_NS) / 1e9:.3f} s, promise {found.invariant}: {found.sentence}"
-        for found in report.violations[:SHOWN]
-    ]
+    first = first_broken(report.violations)
     more = len(report.violations) - len(first)
     rest = [f"  and {more} more"] if more else []
     again = f"  again: {_again(report.plan, strategy)}"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from trueup.lab.facts.facts import Fact
 from trueup.lab.fleet import facts
 from trueup.lab.fleet.plan import ACTS, FREEZES, OF_NODE, PAIRS, FleetFault
+from trueup.lab.report.counting import Counted
 
 _ACTS = frozenset(act.name for act in ACTS)
 _FREEZES = frozenset(fault.name for fault in FREEZES)
@@ -28,26 +27,14 @@ WANTED: dict[str, dict[str, str]] = {
 """All situations to meet: by kind, the name and its meaning."""
 
 
-class FleetCoverage:
+class FleetCoverage(Counted):
     """A watcher that counts the situations of runs; `add` merges the counts of another one."""
 
+    wanted = WANTED
+
     def __init__(self) -> None:
-        self.met: dict[str, Counter[str]] = {kind: Counter() for kind in WANTED}
+        super().__init__()
         self._owned: set[int] = set()
-
-    def add(self, other: FleetCoverage) -> None:
-        """Add the counts of another watcher."""
-        for kind, counter in other.met.items():
-            self.met[kind].update(counter)
-
-    def missing(self) -> list[tuple[str, str]]:
-        """Return the situations never met, as kind and name."""
-        return [
-            (kind, name)
-            for kind, names in WANTED.items()
-            for name in names
-            if not self.met[kind][name]
-        ]
 
     def observe(self, fact: Fact) -> None:
         """Take in a fact."""
@@ -79,15 +66,3 @@ class FleetCoverage:
             for fault, act in ((kind, other), (other, kind)):
                 if fault in _LASTING and act in _ACTS:
                     self.met["together"][f"{fault}+{act}"] += 1
-
-
-def table(coverage: FleetCoverage) -> str:
-    """Return the counts as text, a line each; situations never met are marked NEVER."""
-    lines = []
-    for kind, names in WANTED.items():
-        lines.append(f"{kind}:")
-        width = max(map(len, names))
-        for name, meaning in names.items():
-            count = coverage.met[kind][name]
-            lines.append(f"  {name:<{width}}  {count or 'NEVER':>7}  {meaning}")
-    return "\n".join(lines)

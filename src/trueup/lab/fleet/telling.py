@@ -7,6 +7,7 @@ from collections.abc import Callable
 from trueup.lab.facts.facts import Fact
 from trueup.lab.fleet import facts
 from trueup.lab.fleet.plan import FleetPlan, draw
+from trueup.lab.plan.shrink import only_option
 from trueup.lab.system.schedule import BEGIN_NS
 
 
@@ -29,11 +30,8 @@ class Telling:
 
 def command(plan: FleetPlan) -> str:
     """Return the command that runs a plan again."""
-    said = f"trueup sim fleet --seed {plan.seed}"
-    if len(plan.strikes) == len(draw(plan.seed).strikes):
-        return said
-    numbers = ",".join(str(strike.number) for strike in plan.strikes) or "none"
-    return f"{said} --only {numbers}"
+    only = only_option(plan.strikes, len(draw(plan.seed).strikes))
+    return f"trueup sim fleet --seed {plan.seed}{only}"
 
 
 def _sentence(fact: Fact) -> str:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from trueup.lab.plan.plan import FaultPlan
+
+
+class Numbered(Protocol):
+    """A strike of any plan."""
+
+    @property
+    def number(self) -> int:
+        """Its number in the seed's plan."""
 
 
 def shrink(plan: FaultPlan, fails: Callable[[FaultPlan], bool]) -> FaultPlan:
@@ -41,8 +50,11 @@ def _without_a_piece(
 def command(plan: FaultPlan, whole: FaultPlan, strategy: str = "") -> str:
     """Return the command that runs a plan again; `whole` is the seed's plan with all strikes."""
     said = f"trueup sim --strategy {strategy}" if strategy else "trueup sim"
-    said = f"{said} --seed {plan.seed}"
-    if len(plan.strikes) == len(whole.strikes):
-        return said
-    numbers = ",".join(str(strike.number) for strike in plan.strikes) or "none"
-    return f"{said} --only {numbers}"
+    return f"{said} --seed {plan.seed}{only_option(plan.strikes, len(whole.strikes))}"
+
+
+def only_option(strikes: Sequence[Numbered], of: int) -> str:
+    """Return the option that leaves these strikes of so many; empty if they are all."""
+    if len(strikes) == of:
+        return ""
+    return f" --only {','.join(str(strike.number) for strike in strikes) or 'none'}"

@@ -7,7 +7,6 @@ by the facts of the runs and not by the intentions of their plans.
 from __future__ import annotations
 
 import re
-from collections import Counter
 
 import msgspec
 
@@ -18,6 +17,7 @@ from trueup.gateway.record.at_most_once import GatewayPoint
 from trueup.lab.facts import facts
 from trueup.lab.faults.habits import HABITS, drawn_in
 from trueup.lab.plan.plan import Fault
+from trueup.lab.report.counting import Counted
 from trueup.runtime.bot.crash_points import CrashPoint
 
 _CASE = re.compile(r"case ([A-L]):")
@@ -53,11 +53,13 @@ CHANCY: dict[str, tuple[str, ...]] = {
 not make: people and robots have to, and not every three hundred seeds have a chance for that."""
 
 
-class Coverage:
+class Coverage(Counted):
     """A watcher that counts the situations of runs; `add` merges the counts of another watcher."""
 
+    wanted = WANTED
+
     def __init__(self) -> None:
-        self.met: dict[str, Counter[str]] = {kind: Counter() for kind in WANTED}
+        super().__init__()
         self._names = {reason.value: reason.name for reason in Reason}
         self._places = {place.value: f"BOT_{place.name}" for place in CrashPoint}
         self._places |= {place: f"BOT_{name}" for place, name in PLACES.items()}
@@ -66,19 +68,10 @@ class Coverage:
         # The positions of the living books when agreement is judged.
         self._held: set[int] = set()
 
-    def add(self, other: Coverage) -> None:
-        """Add the counts of another watcher."""
-        for kind, counter in other.met.items():
-            self.met[kind].update(counter)
-
     def missing(self, *, by_signals: bool = False) -> list[tuple[str, str]]:
         """Return the situations never met, as kind and name; fewer if only signals traded."""
-        return [
-            (kind, name)
-            for kind, names in WANTED.items()
-            for name in names
-            if not self.met[kind][name] and not (by_signals and name in CHANCY.get(kind, ()))
-        ]
+        left_out = CHANCY if by_signals else {}
+        return [one for one in super().missing() if one[1] not in left_out.get(one[0], ())]
 
     def observe(self, fact: facts.Fact) -> None:
         """Take in a fact."""
@@ -140,15 +133,3 @@ class Coverage:
         self._status.clear()
         self._ticket.clear()
         self._held.clear()
-
-
-def table(coverage: Coverage) -> str:
-    """Return the counts as text, a line each; situations never met are marked NEVER."""
-    lines = []
-    for kind, names in WANTED.items():
-        lines.append(f"{kind}:")
-        width = max(map(len, names))
-        for name, meaning in names.items():
-            count = coverage.met[kind][name]
-            lines.append(f"  {name:<{width}}  {count or 'NEVER':>7}  {meaning}")
-    return "\n".join(lines)
