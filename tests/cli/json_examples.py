@@ -13,7 +13,8 @@ from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from tests.cli.bot_world import FACTS, BotWorld
-from tests.journal.postgres_server import PostgresServer, binaries
+from tests.journal.conftest import server_programs
+from tests.journal.postgres_server import PostgresServer
 from tests.paper.test_paper_processes import Shell
 from tests.support.desk_world import BUY, COSTLY, HEDGING, OTHER
 from tests.support.order_world import OrderWorld
@@ -85,10 +86,7 @@ def fleet(*words: str) -> Example:
     """Return the example of a command to a fleet of one node, on a server of its own."""
 
     def example(place: Place) -> Any:
-        programs = binaries()
-        if programs is None:
-            pytest.skip("no PostgreSQL")
-        server = PostgresServer(programs)
+        server = PostgresServer(server_programs())
         try:
             url = server.new_database()
             database = fleet_database(url)

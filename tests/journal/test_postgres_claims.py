@@ -18,9 +18,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.journal.conftest import server_programs
 from tests.journal.cutting_proxy import CuttingProxy
 from tests.journal.places import NOW_NS, PostgresPlace, orders
-from tests.journal.postgres_server import PostgresServer, binaries
+from tests.journal.postgres_server import PostgresServer
 from tests.support.servers import until
 from trueup.errors import JournalConflict, JournalError
 from trueup.journal import open_journal
@@ -185,10 +186,7 @@ def test_an_opening_that_is_cut_anywhere_keeps_the_next_one_not_out(
 
 
 def test_server_without_room_for_another_lock_is_told_with_the_setting() -> None:
-    programs = binaries()
-    if programs is None:
-        pytest.skip("no PostgreSQL")
-    server = PostgresServer(programs, "max_locks_per_transaction=10", "max_connections=8")
+    server = PostgresServer(server_programs(), "max_locks_per_transaction=10", "max_connections=8")
     try:
         url = server.new_database()
         with (

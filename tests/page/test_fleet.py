@@ -14,15 +14,15 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.journal.conftest import postgres_server
-from tests.journal.postgres_server import PostgresServer, binaries
+from tests.journal.conftest import own_postgres_server, postgres_server
+from tests.journal.postgres_server import PostgresServer
 from tests.page.browser import DESK, PHONE, faults_of, overflow_of
 from tests.page.fleet_tables import FleetTables
 from tests.page.folder import READER, Folder, Reader, Served
 from tests.page.test_screens import has_title
 from trueup.doors.page.fleet.worker import Worker
 
-__all__ = ["postgres_server"]
+__all__ = ["own_postgres_server", "postgres_server"]
 pytestmark = pytest.mark.timeout(300)
 MANY = 10_000
 _HIDDEN = re.compile(r'type="hidden" name="(?!key)(\w+)" value="([^"]*)"')
@@ -241,35 +241,29 @@ def test_database_without_a_fleet_has_its_books_and_a_sentence(
     assert "aria-current" in page.get("/")[1]
 
 
-def test_database_that_is_away_is_told_and_comes_back(folder: Folder) -> None:
-    programs = binaries()
-    if programs is None:
-        pytest.skip("no PostgreSQL")
-    server = PostgresServer(programs)
+def test_database_that_is_away_is_told_and_comes_back(
+    own_postgres_server: PostgresServer, folder: Folder
+) -> None:
     with ExitStack() as undo:
-        undo.callback(server.remove)
-        page = FleetPage(server.new_database(), folder, undo)
+        page = FleetPage(own_postgres_server.new_database(), folder, undo)
         page.tables.tell({"a": ("runs", "")})
         question = page.ask("/fleet/act/pause?account=a")
         page.reader.wait_for("/accounts", "All accounts run.")
-        server.stop()
+        own_postgres_server.stop()
         text = page.reader.wait_for("/accounts", "What the fleet does is not known.")
         assert "All accounts run" not in text
         assert page.reader.get("/accounts")[0] == 503
         assert "Not known: " in page.answer("pause", question)
         assert page.reader.get("/fleet/node?node=vps1")[0] == 503
-        server.start()
+        own_postgres_server.start()
         page.reader.wait_for("/accounts", "All accounts run.")
 
 
-def test_database_that_hangs_delays_no_other_screen(folder: Folder) -> None:
-    programs = binaries()
-    if programs is None:
-        pytest.skip("no PostgreSQL")
-    server = PostgresServer(programs)
+def test_database_that_hangs_delays_no_other_screen(
+    own_postgres_server: PostgresServer, folder: Folder
+) -> None:
     with ExitStack() as undo:
-        undo.callback(server.remove)
-        page = FleetPage(server.new_database(), folder, undo)
+        page = FleetPage(own_postgres_server.new_database(), folder, undo)
         page.tables.tell({"a": ("runs", "")})
         page.reader.wait_for("/accounts", "All accounts run.")
         # As a server that is frozen: the screens wait for the lock, and not for ever.
