@@ -20,6 +20,10 @@ from trueup.journal.journal import GENESIS
 from trueup.journal.rows import codec
 from trueup.journal.rows.chain import row_hash
 
+UNWRITABLE = "A OrderCreated cannot be journalled: "
+THERE = r"An intent of this append is in the journal already\."
+TIMES = (0, 2**63 - 1)
+
 
 class JournalContract(ABC):
     """The tests; `journal` is an empty stream, open."""
@@ -67,30 +71,55 @@ class JournalContract(ABC):
         assert again.verify().sound
 
     @pytest.mark.parametrize(
-        "bad",
+        ("bad", "said"),
         [
-            pytest.param(events.Event(at_ns=1), id="no kind of the vocabulary"),
-            pytest.param(msgspec.structs.replace(order(2), price=math.nan), id="no number"),
-            pytest.param(msgspec.structs.replace(order(2), symbol="\ud800"), id="no text"),
-            pytest.param(msgspec.structs.replace(order(2), at_ns=2**63), id="no time"),
-            pytest.param(msgspec.structs.replace(order(2), at_ns=-1), id="before all time"),
+            pytest.param(
+                events.Event(at_ns=1),
+                "A Event is no event that the journal knows; ",
+                id="no kind of the vocabulary",
+            ),
+            pytest.param(
+                msgspec.structs.replace(order(2), price=math.nan),
+                f"{UNWRITABLE}.*price.*; ",
+                id="no number",
+            ),
+            pytest.param(
+                msgspec.structs.replace(order(2), symbol="\ud800"),
+                f"{UNWRITABLE}.*surrogates not allowed; ",
+                id="no text",
+            ),
+            pytest.param(
+                msgspec.structs.replace(order(2), at_ns=2**63),
+                f"{UNWRITABLE}at_ns is {2**63}; ",
+                id="no time",
+            ),
+            pytest.param(
+                msgspec.structs.replace(order(2), at_ns=-1),
+                f"{UNWRITABLE}at_ns is -1; ",
+                id="before all time",
+            ),
         ],
     )
     def test_append_with_one_impossible_event_writes_none(
-        self, journal: Journal, bad: events.Event
+        self, journal: Journal, bad: events.Event, said: str
     ) -> None:
-        with pytest.raises(JournalError):
+        with pytest.raises(JournalError, match=rf"^{said}nothing was written\.$"):
             journal.append([order(1), bad])
         assert journal.position == 0
         assert list(journal.read()) == []
         assert journal.append(orders(3)) == 1
+
+    def test_append_takes_the_first_and_the_last_time_there_is(self, journal: Journal) -> None:
+        first, last = (msgspec.structs.replace(order(n), at_ns=ns) for n, ns in enumerate(TIMES))
+        assert journal.append([first, last]) == 2
+        assert [record.at_ns for record in journal.records()] == list(TIMES)
 
     def test_append_of_an_intent_that_is_there_writes_nothing(self, journal: Journal) -> None:
         """Not even with other words: an order's id is given once."""
         journal.append(orders(1, 2))
         again = msgspec.structs.replace(order(1), at_ns=NOW_NS + 9, volume=0.02)
         for batch in ([order(3), again], orders(4, 4)):
-            with pytest.raises(JournalError, match="in the journal already"):
+            with pytest.raises(JournalError, match=f"^{THERE}$"):
                 journal.append(batch)
         assert journal.position == 2
         assert journal.append(orders(3, 4)) == 4
@@ -130,7 +159,8 @@ class JournalContract(ABC):
     @pytest.mark.parametrize("position", [0, -1, 2])
     def test_checkpoint_of_no_position_is_refused(self, journal: Journal, position: int) -> None:
         journal.append(orders(1))
-        with pytest.raises(JournalError, match="no position"):
+        said = rf"^There is no position {position} to keep a checkpoint of\.$"
+        with pytest.raises(JournalError, match=said):
             journal.checkpoint(position, b"state")
 
     def test_journal_when_closed_refuses_everything(self, journal: Journal) -> None:

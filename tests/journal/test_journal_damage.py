@@ -6,9 +6,10 @@ import logging
 
 import pytest
 
-from tests.journal.places import STREAM, Place, PostgresPlace, SqlitePlace, order, orders
+from tests.journal.places import NOW_NS, STREAM, Place, PostgresPlace, SqlitePlace, order, orders
 from trueup.errors import JournalCorrupt, JournalError
 from trueup.journal import Checkpoint
+from trueup.journal.backends.location import database_at
 from trueup.journal.journal import GENESIS
 from trueup.journal.rows import codec
 from trueup.journal.rows.chain import chained
@@ -61,7 +62,8 @@ def test_last_transaction_when_altered_is_set_aside_and_the_journal_goes_on(
         assert journal.append(orders(7)) == 4
         assert list(journal.read()) == orders(1, 2, 3, 7)
         assert journal.verify().sound
-    assert sqlite_place.sql("SELECT count(*) FROM journal_torn") == [(3,)]
+    found = "SELECT count(*), min(found_ns), max(found_ns) FROM journal_torn"
+    assert sqlite_place.sql(found) == [(3, NOW_NS, NOW_NS)]
 
 
 def test_last_transaction_when_half_there_is_never_seen(
@@ -75,7 +77,14 @@ def test_last_transaction_when_half_there_is_never_seen(
         assert list(reader.read(since_ns=0)) == orders(1, 2, 3)
         (missing, *_) = reader.verify().faults
         assert missing.position == 6
-    assert "its transaction is not whole" in caplog.text
+    name = database_at(place.url).name
+    assert {(one.__dict__["event"], one.getMessage()) for one in caplog.records} == {
+        (
+            "journal.torn",
+            f"[JOURNAL] {name}: the event at position 6 is missing: its transaction is not whole; "
+            "reading ends before its transaction",
+        )
+    }
     caplog.clear()
     with caplog.at_level(logging.WARNING), place.open() as journal:
         assert [(one.__dict__["event"], one.getMessage()) for one in caplog.records] == [
@@ -96,9 +105,13 @@ def test_last_transactions_when_gone_are_reported(place: Place) -> None:
     place.sql("DELETE FROM journal_events WHERE position > 1")
     with place.reader() as reader:
         (lost,) = reader.verify().faults
-        assert lost[:2] == (2, "the events at positions 2 to 6 were acknowledged and are gone")
+        assert lost == (2, "the events at positions 2 to 6 were acknowledged and are gone", True)
     with place.open() as journal:
         assert "the events in between are lost" in journal.findings[0]
+        assert journal.lost == (
+            "The journal ends at position 1, and position 6 was acknowledged: an older copy of it "
+            "was put back, or its disk lost the end"
+        )
         assert journal.append(orders(7)) == 2
         assert journal.verify().sound
 
@@ -150,6 +163,17 @@ def test_rows_when_exchanged_are_named(place: Place) -> None:
         assert reader.verify().faults[0].position == 2
 
 
+def test_row_whose_position_is_no_number_is_refused(sqlite_place: SqlitePlace) -> None:
+    """SQLite lets a column hold any type."""
+    fill(sqlite_place)
+    sqlite_place.sql("UPDATE journal_events SET position = 'six' WHERE position = 6")
+    said = rf"^A row of .*{sqlite_place.path.name} has position 'six'\.$"
+    with sqlite_place.reader() as reader, pytest.raises(JournalCorrupt, match=said):
+        assert reader.position
+    with pytest.raises(JournalCorrupt, match=said):
+        sqlite_place.open()
+
+
 def test_row_of_another_stream_is_no_row_of_ours(place: Place) -> None:
     fill(place)
     with place.open("other") as other:
@@ -173,7 +197,8 @@ def test_history_when_written_again_is_refused(place: Place) -> None:
     fill(place)
     rewrite(place, 11, 12, 13, 14, 15, 16)
     with place.reader() as reader:
-        assert reader.verify().faults[0].position == 6
+        (rewritten,) = reader.verify().faults
+        assert rewritten == (6, "the event at position 6 is not the one acknowledged", False)
     with pytest.raises(JournalCorrupt, match="is not the one that was written here"):
         place.open()
 
@@ -186,8 +211,12 @@ def test_history_when_written_again_with_its_tip_still_shows_beside_sqlite(
     sqlite_place.sql("UPDATE journal_writers SET hash = ?", tip)
     with sqlite_place.reader() as reader:
         assert not reader.verify().sound
-    with pytest.raises(JournalCorrupt, match="lock files"):
+    with pytest.raises(JournalCorrupt) as refused:
         sqlite_place.open()
+    assert str(refused.value) == (
+        f"Stream {STREAM!r} of {sqlite_place.path} is not the one that was written here: the event "
+        "at position 6 is another. If you put it there, remove the *.lock files beside it."
+    )
 
 
 def test_history_when_written_again_with_its_tip_shows_only_beside_a_kept_one(
@@ -238,13 +267,16 @@ def test_checkpoint_when_damaged_gives_way_to_the_one_before(
         with caplog.at_level(logging.WARNING):
             assert journal.latest_checkpoint() == Checkpoint(3, b"three")
         (damaged,) = caplog.records
-        assert damaged.getMessage().startswith("[JOURNAL] The checkpoint at position ")
-        told = damaged.__dict__
-        assert (told["event"], told["position"]) == (
-            "journal.checkpoint_damaged",
-            60 if "60" in damage else 5 if "position = 5" in damage else 6,
+        position = 60 if "60" in damage else 5 if "position = 5" in damage else 6
+        assert damaged.getMessage() == (
+            f"[JOURNAL] The checkpoint at position {position} is damaged: an earlier one, or the "
+            "events themselves, will do"
         )
-        assert "checkpoint" in journal.verify().faults[0].because
+        told = damaged.__dict__
+        assert (told["event"], told["position"]) == ("journal.checkpoint_damaged", position)
+        assert journal.verify().faults == (
+            (position, f"the checkpoint at position {position} is damaged", False),
+        )
         place.sql("UPDATE journal_checkpoints SET state = digest WHERE position = 3")
         assert journal.latest_checkpoint() is None
 

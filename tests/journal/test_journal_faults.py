@@ -6,6 +6,7 @@ import builtins
 import os
 import sqlite3
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ from tests.support.posix_limits import files_limited_to, posix_only, without_roo
 from trueup.errors import JournalConflict, JournalError
 from trueup.journal import open_journal, open_reader
 from trueup.journal.backends import sqlite
+from trueup.journal.backends.location import database_at, without_user
 from trueup.journal.writing.store import StoredJournal
+
+SPECIAL = "special characters of user and password as %XX, such as %40 for @ and %2F for /"
 
 
 def refused(journal: StoredJournal, *numbers: int) -> str:
@@ -79,6 +83,42 @@ def test_append_when_another_connection_holds_the_file_writes_nothing(
         mended(journal, 1)
 
 
+def test_writers_of_a_file_in_one_process_take_turns(
+    sqlite_place: SqlitePlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "BUSY_S", 0.05)
+    monkeypatch.setattr(sqlite, "TURN_S", 0.05)
+    with sqlite_place.open("one") as one, sqlite_place.open("two") as two:
+        with one._database.writing():
+            # A turn that was not had is not given back either.
+            for _ in range(2):
+                assert "another process or connection keeps it locked" in refused(two, 1)
+        assert two.append(orders(1)) == 1
+        assert one.append(orders(1)) == 1
+
+
+def test_writer_of_another_file_waits_for_no_turn(
+    sqlite_place: SqlitePlace, tmp_path: Path
+) -> None:
+    with (
+        sqlite_place.open() as one,
+        open_journal(tmp_path / "other.db", "one", now_ns=lambda: 1) as other,
+        ThreadPoolExecutor(1) as pool,
+        one._database.writing(),
+    ):
+        assert pool.submit(other.append, orders(1)).result(sqlite.TURN_S / 2) == 1
+
+
+def test_turns_are_those_of_a_file_for_as_long_as_somebody_has_it(tmp_path: Path) -> None:
+    turns, one, other = sqlite.WriteTurns(), tmp_path / "one.db", tmp_path / "other.db"
+    first = turns.of(one)
+    assert turns.of(one) is first
+    assert turns.of(other) is not first
+    assert first.take()
+    first.give()
+    assert first.take()
+
+
 @posix_only
 def test_append_when_the_file_was_moved_writes_nothing(sqlite_place: SqlitePlace) -> None:
     """SQLite itself would go on writing to a file that nobody can open any more."""
@@ -104,13 +144,16 @@ def test_file_that_cannot_be_written_is_refused_and_can_be_read(
     sqlite_place.path.chmod(0o444)
     folder.chmod(0o555)
     try:
-        refused_place = pytest.raises(JournalError, match=f"the folder {folder} is read-only")
-        with without_root(), refused_place:
+        said = f"{sqlite_place.path} cannot be written: {{}} is read-only for this user; make it "
+        said += "writable, or give another place."
+        with without_root(), pytest.raises(JournalError) as refused_place:
             sqlite_place.open()
+        assert str(refused_place.value) == said.format(f"the folder {folder}")
         folder.chmod(0o777)
         with without_root():
-            with pytest.raises(JournalError, match="the file is read-only for this user; make it"):
+            with pytest.raises(JournalError) as refused_place:
                 sqlite_place.open()
+            assert str(refused_place.value) == said.format("the file")
             with sqlite_place.reader() as reader:
                 assert list(reader.read()) == orders(1)
     finally:
@@ -125,9 +168,12 @@ def test_file_behind_a_folder_that_may_not_be_entered_is_refused(
     open_up(folder)
     folder.chmod(0o600)
     try:
-        with without_root(), pytest.raises(JournalError, match="may not enter a folder") as caught:
+        with without_root(), pytest.raises(JournalError) as caught:
             sqlite_place.open()
-        assert str(sqlite_place.path) in str(caught.value)
+        assert str(caught.value) == (
+            f"{sqlite_place.path} cannot be looked at: this user may not enter a folder on the way "
+            "to it; give another place, or the right to enter."
+        )
     finally:
         folder.chmod(0o755)
 
@@ -184,10 +230,15 @@ def test_reader_of_no_file_makes_none(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("url", ["mysql://here/bot", "sqlite:///bot.db", "http://x"])
+@pytest.mark.parametrize(
+    "url", ["mysql://bot:secret@here/bot?via=http://x", "sqlite:///bot.db", "http://x"]
+)
 def test_url_of_another_kind_is_refused(url: str) -> None:
-    with pytest.raises(JournalError, match="is no journal"):
+    with pytest.raises(JournalError) as refused_url:
         open_journal(url, "account", now_ns=lambda: 1)
+    assert str(refused_url.value) == (
+        f"{url.split(':')[0]}:// is no journal: give a file, as 'bot.db', or postgresql://."
+    )
 
 
 # PostgreSQL.
@@ -217,7 +268,9 @@ def test_append_while_the_server_is_down_writes_nothing(postgres_place: Postgres
         postgres_place.server.stop()
         try:
             for _ in range(2):
-                assert "cannot be reached" in refused(journal, 2)
+                text = refused(journal, 2)
+                assert text.startswith(f"{journal._database.name} cannot be reached: ")
+                assert "PostgreSQL database" in text
         finally:
             postgres_place.server.start()
         mended(journal, 1)
@@ -271,8 +324,60 @@ def test_server_that_is_not_there_is_refused_without_its_password(tmp_path: Path
 
 
 def test_url_that_cannot_be_read_is_refused() -> None:
-    with pytest.raises(JournalError, match="cannot be read"):
+    with pytest.raises(JournalError, match=r"^The journal's URL cannot be read: .*\.$"):
         open_journal("postgresql://bot@[::1/prices", "account", now_ns=lambda: 1)
+
+
+@pytest.mark.parametrize(
+    ("url", "because"),
+    [
+        # The driver's own reason, where no part of the password is in it.
+        ("bot:secret@here/prices?nonsense=1", 'invalid URI query parameter: "nonsense"'),
+        ("here/prices?nonsense=1", 'invalid URI query parameter: "nonsense"'),
+        ("bot:sec%ret@here/prices", f"write {SPECIAL}"),
+        ("bot:sec/ret@here/prices", f"write {SPECIAL}"),
+        ("bot:sec@ret@here/prices", f"write {SPECIAL}"),
+    ],
+)
+def test_url_that_cannot_be_read_is_explained_without_its_password(url: str, because: str) -> None:
+    with pytest.raises(JournalError) as refused_url:
+        open_journal(f"postgresql://{url}", "account", now_ns=lambda: 1)
+    assert str(refused_url.value) == f"The journal's URL cannot be read: {because}."
+    assert refused_url.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("postgresql://bot:secret@here/prices", "'prices' on here"),
+        ("postgres://bot@here", "'bot' on here"),
+        ("postgresql+psycopg://?hostaddr=127.0.0.1", "'default' on 127.0.0.1"),
+        ("postgresql:///prices", "'prices' on this machine"),
+    ],
+)
+def test_database_is_called_after_its_name_and_its_server(url: str, name: str) -> None:
+    assert database_at(url).name == f"PostgreSQL database {name}"
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("postgresql://bot:secret@here:5433/prices", "postgresql://here:5433/prices"),
+        ("postgres://here/prices/", "postgresql://here/prices"),
+        ("postgresql+psycopg://here/XRP", "postgresql://here/XRP"),
+        # Without a name the database is that of the user.
+        ("postgresql://bot:secret@here", "postgresql://here/bot"),
+        ("postgresql://here/?user=bot&password=secret", "postgresql://here/bot"),
+        ("postgresql://other@here/?user=bot", "postgresql://here/bot"),
+        ("postgresql://here/other?dbname=prices", "postgresql://here/prices"),
+        (
+            "postgresql://here/prices?passfile=p&sslmode=require&options=&sslpassword=x",
+            "postgresql://here/prices?sslmode=require&options=",
+        ),
+    ],
+)
+def test_place_of_a_database_has_no_user_or_password(url: str, place: str) -> None:
+    assert without_user(url) == place
 
 
 def test_postgres_without_its_driver_is_refused_with_what_to_install(
@@ -287,7 +392,8 @@ def test_postgres_without_its_driver_is_refused_with_what_to_install(
 
     monkeypatch.delitem(sys.modules, "trueup.journal.backends.postgres", raising=False)
     monkeypatch.setattr(builtins, "__import__", without_psycopg)
-    with pytest.raises(JournalError, match=r"psycopg\[binary\]"):
+    said = r"^A journal in PostgreSQL needs its driver: pip install 'psycopg\[binary\]'\.$"
+    with pytest.raises(JournalError, match=said):
         open_journal("postgresql://bot@/prices", "account", now_ns=lambda: 1)
 
 

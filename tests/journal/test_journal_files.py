@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
+import re
 import sqlite3
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.journal.places import NOW_NS, STREAM, SqlitePlace, order, orders
+from tests.support.posix_limits import files_limited_to, posix_only
 from trueup.errors import JournalConflict, JournalCorrupt, JournalError
-from trueup.journal import open_journal
+from trueup.journal import open_journal, open_reader
 from trueup.journal.backends import salvage
+from trueup.journal.backends.backup import back_up
 
 PAGE_BYTES = 4096
 
@@ -114,19 +119,21 @@ def test_file_when_cut_is_salvaged_up_to_the_last_whole_transaction(
         # What SQLite itself finds is about the file, and not about an event.
         assert faults[-1].position == 0
     with caplog.at_level(logging.WARNING), sqlite_place.open() as journal:
-        assert "what could be read is in its place" in journal.findings[0]
         assert "position 300 was acknowledged" in journal.findings[1]
         assert journal.position == readable
         assert list(journal.read()) == orders(*range(1, readable + 1))
         assert journal.latest_checkpoint() == (1, b"one")
         assert journal.append(orders(301)) == readable + 1
         assert journal.verify().sound
-    assert [record.__dict__["event"] for record in caplog.records[-2:]] == [
-        "journal.salvaged",
-        "journal.mended",
-    ]
-    assert "was damaged" in caplog.text
+        assert [(one.__dict__["event"], one.getMessage()) for one in caplog.records[-2:]] == [
+            ("journal.salvaged", f"[JOURNAL] {journal.findings[0]}"),
+            ("journal.mended", f"[JOURNAL] {journal.findings[1]}"),
+        ]
     kept = sqlite_place.path.with_name("bot.db.damaged-1")
+    assert journal.findings[0] == (
+        f"{sqlite_place.path} was damaged; what could be read is in its place, and the damaged "
+        f"file is {kept}."
+    )
     assert kept.stat().st_size > PAGE_BYTES
     with sqlite_place.open() as again:
         assert again.findings == ()
@@ -150,8 +157,17 @@ def test_file_when_a_page_in_the_middle_is_overwritten_is_left_to_a_person(
         list(reader.read())
     with sqlite_place.open() as journal, pytest.raises(JournalCorrupt):
         list(journal.read())
-    with pytest.raises(JournalCorrupt, match="More than its end is gone"):
+    with pytest.raises(JournalCorrupt) as refused:
         salvage.salvage(sqlite_place.path)
+    # The readable rows go on after the damage, and no acknowledged event is behind the last.
+    said = re.fullmatch(
+        rf"{re.escape(str(sqlite_place.path))} is damaged: the event at position (\d+) cannot be "
+        r"read\. More than its end is gone \((\d+) acknowledged events\), so it was left as it is: "
+        r"restore a copy, or move it aside to start anew\.",
+        str(refused.value),
+    )
+    assert said is not None
+    assert int(said[1]) + int(said[2]) == 301
     assert len(sqlite_place.path.read_bytes()) == len(before)
     salvage.salvage(sqlite_place.path, at_any_loss=True)
     with sqlite_place.open() as journal:
@@ -275,3 +291,96 @@ def test_note_that_lags_behind_is_no_fault(sqlite_place: SqlitePlace) -> None:
         assert journal.findings == ()
         assert journal.position == 5
         assert journal.verify().sound
+
+
+# Lock files.
+
+
+def test_lock_file_that_cannot_be_removed_is_left_to_the_next_writer(
+    sqlite_place: SqlitePlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, where a paused process has it open."""
+
+    def refused(path: Path) -> None:
+        raise PermissionError(13, "used by another process", str(path))
+
+    with sqlite_place.open() as first:
+        first.append(orders(1))
+        monkeypatch.setattr(Path, "unlink", refused)
+        with sqlite_place.open(take_over=True) as second:
+            assert (second.token, second.append(orders(2))) == (2, 2)
+        monkeypatch.undo()
+    with sqlite_place.open() as third:
+        assert (third.token, third.position) == (3, 2)
+    names = sorted(path.name for path in sqlite_place.path.parent.iterdir())
+    assert names == ["bot.db", f"bot.db.{STREAM}.3.lock"]
+
+
+# Copies.
+
+
+def test_copy_beside_a_writer_has_what_is_still_in_the_log(sqlite_place: SqlitePlace) -> None:
+    copy = sqlite_place.path.with_name("copy.db")
+    with sqlite_place.open() as journal:
+        journal.append(orders(1, 2))
+        back_up(sqlite_place.path, copy)
+        journal.append(orders(3))
+    assert copy.stat().st_mode & 0o077 == 0 or sys.platform == "win32"
+    with open_reader(copy) as reader:
+        assert list(reader.read()) == orders(1, 2)
+        assert reader.verify().sound
+
+
+def test_copy_is_on_the_disk_before_it_is_called_made(
+    sqlite_place: SqlitePlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No test can cut the power; what is synced is the copy, and a failure is told."""
+    copy, synced = sqlite_place.path.with_name("copy.db"), list[int]()
+    sqlite_place.open().close()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_ino))
+        back_up(sqlite_place.path, copy)
+    assert synced == [copy.stat().st_ino]
+    copy.unlink()
+
+    def failed(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", failed)
+    said = (
+        rf"^{re.escape(f'{sqlite_place.path} cannot be copied to {copy}')}: Input/output error\.$"
+    )
+    with pytest.raises(JournalError, match=said):
+        back_up(sqlite_place.path, copy)
+    assert not copy.exists()
+
+
+def test_copy_does_not_replace_a_file(sqlite_place: SqlitePlace) -> None:
+    copy = sqlite_place.path.with_name("copy.db")
+    copy.write_bytes(b"earlier")
+    with pytest.raises(JournalError) as refused:
+        back_up(sqlite_place.path, copy)
+    assert str(refused.value) == (
+        f"{copy} is there already: give a new name, so that no copy is lost."
+    )
+    assert copy.read_bytes() == b"earlier"
+
+
+@posix_only
+def test_copy_that_does_not_fit_on_the_disk_is_told_and_not_left(
+    sqlite_place: SqlitePlace,
+) -> None:
+    fill(sqlite_place, 100)
+    copy = sqlite_place.path.with_name("copy.db")
+    with files_limited_to(2 * PAGE_BYTES), pytest.raises(JournalError) as refused:
+        back_up(sqlite_place.path, copy)
+    said = f"{sqlite_place.path} cannot be copied to {copy}: {sqlite_place.path}: the disk failed"
+    assert str(refused.value).startswith(said)
+    assert refused.value.remedy.startswith(f"see to the disk of {sqlite_place.path}: free space")
+    assert not copy.exists()
+
+
+def test_copy_of_no_journal_is_refused_and_makes_no_file(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match="There is no journal"):
+        back_up(tmp_path / "bot.db", tmp_path / "copy.db")
+    assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,8 @@ import pytest
 from tests.journal.places import NOW_NS, STREAM, Place, PostgresPlace, SqlitePlace, orders
 from trueup.errors import JournalError
 from trueup.journal import Checkpoint
+from trueup.journal.backends.location import database_at
+from trueup.journal.journal import GENESIS
 from trueup.journal.reading import table
 
 
@@ -90,11 +92,30 @@ def test_reader_without_a_name_takes_the_only_stream(place: Place) -> None:
 
 
 def test_reader_of_a_stream_that_is_not_there_is_told_which_are(place: Place) -> None:
-    with pytest.raises(JournalError, match="none yet"):
+    name = database_at(place.url).name
+    with pytest.raises(JournalError) as refused:
         place.reader()
+    assert str(refused.value) == (
+        f"There is no stream 'account-1234' of {name} to read: it has none yet."
+    )
     place.open().close()
-    with pytest.raises(JournalError, match="'account-1234'"):
+    with pytest.raises(JournalError) as refused:
         place.reader("other")
+    assert str(refused.value) == (
+        f"There is no stream 'other' of {name} to read: it has 'account-1234'."
+    )
+
+
+def test_hash_of_an_event_is_that_of_its_row_and_of_no_event_is_none(place: Place) -> None:
+    with place.open() as journal:
+        journal.append(orders(1, 2))
+        hashes = [record.hash for record in journal.records()]
+    with place.reader() as reader:
+        assert [reader.hash_at(position) for position in (0, 1, 2, 3)] == [
+            GENESIS.hash,
+            *hashes,
+            None,
+        ]
 
 
 def test_sqlite_reader_changes_nothing(sqlite_place: SqlitePlace) -> None:

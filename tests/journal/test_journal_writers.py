@@ -12,6 +12,7 @@ from tests.journal.places import STREAM, Place, PostgresPlace, SqlitePlace, orde
 from tests.support.processes import stopped
 from tests.support.servers import until
 from trueup.errors import JournalConflict, JournalError
+from trueup.journal.backends.lockfile import claim_file
 
 
 def test_second_process_is_refused_with_who_holds_it_and_since_when(place: Place) -> None:
@@ -21,18 +22,35 @@ def test_second_process_is_refused_with_who_holds_it_and_since_when(place: Place
             place.open()
     text = str(refused.value)
     assert f"trend.py (process {writer.pid} on " in text
-    assert " UTC" in text
+    assert " UTC; stop that first" in text
+    assert "this process" not in text
     assert STREAM in text
 
 
+@pytest.mark.parametrize(("program", "name"), [("bots/trend.py", r"trend\.py"), ("", "python")])
 def test_second_writer_in_the_same_process_is_refused(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: Place, monkeypatch: pytest.MonkeyPatch, program: str, name: str
 ) -> None:
     """A writer without a name is called after its program."""
-    monkeypatch.setattr(sys, "argv", ["bots/trend.py", "--live"])
-    named = r"written by trend\.py \(process \d+ on .*which is this process"
+    monkeypatch.setattr(sys, "argv", [program, "--live"])
+    named = (
+        rf"written by {name} \(process {os.getpid()} on .*\), since 2026-01-05 00:00:00 UTC, which "
+        r"is this process; stop that first \(`trueup stop`\), or take over from it "
+        r"\(--take-over of `trueup paper`\)\. Nothing was written or sent\.$"
+    )
     with place.open(), pytest.raises(JournalConflict, match=named):
         place.open()
+
+
+def test_writer_that_has_not_signed_yet_keeps_others_out(sqlite_place: SqlitePlace) -> None:
+    """It has the lock, and its name is not in the journal yet."""
+    claim = claim_file(sqlite_place.path, STREAM, 0, take_over=False)
+    assert claim is not None
+    with pytest.raises(JournalConflict, match="is being written by another process; stop"):
+        sqlite_place.open()
+    claim.release()
+    with sqlite_place.open() as journal:
+        assert journal.token == 2
 
 
 def test_refused_writer_does_not_disturb_the_first(place: Place) -> None:
@@ -52,7 +70,8 @@ def test_other_stream_of_the_same_database_has_its_own_writer(place: Place) -> N
 
 
 def test_stream_when_closed_is_free_at_once(place: Place) -> None:
-    place.open().close()
+    with place.open() as first:
+        assert first.token == 1
     with place.open() as again:
         assert again.token == 2
 
@@ -136,13 +155,14 @@ def test_append_when_something_else_moved_the_tip_is_refused(place: Place) -> No
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_append_in_a_forked_process_is_refused(sqlite_place: SqlitePlace) -> None:
+    said = f"Process {os.getpid()} opened this journal; a process forked from it cannot use it."
     with sqlite_place.open() as journal:
         child = os.fork()
         if child == 0:
             try:
                 journal.append(orders(1))
-            except JournalConflict:
-                os._exit(42)
+            except JournalConflict as error:
+                os._exit(42 if str(error) == said else 2)
             os._exit(1)
         _, status = os.waitpid(child, 0)
         assert os.waitstatus_to_exitcode(status) == 42
@@ -151,8 +171,15 @@ def test_append_in_a_forked_process_is_refused(sqlite_place: SqlitePlace) -> Non
 
 @pytest.mark.parametrize("stream", ["", "x" * 201, "nul\0"])
 def test_stream_without_a_usable_name_is_refused(sqlite_place: SqlitePlace, stream: str) -> None:
-    with pytest.raises(JournalError, match="is not valid"):
+    with pytest.raises(JournalError) as refused:
         sqlite_place.open(stream)
+    assert str(refused.value) == f"stream={stream!r} is not valid: give a name, as 'account-1234'."
+
+
+@pytest.mark.parametrize("stream", ["x", "x" * 200])
+def test_stream_of_the_shortest_and_the_longest_name_is_taken(place: Place, stream: str) -> None:
+    with place.open(stream) as journal:
+        assert journal.append(orders(1)) == 1
 
 
 @pytest.mark.parametrize("stream", ["Demo-Server/123 (EURUSD)", "ein Konto ü", ".."])
