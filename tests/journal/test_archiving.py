@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from tests.journal.places import NOW_NS, SOURCES, STREAM, Place, SqlitePlace, order, orders
 from tests.money.stories import tell
 from tests.support.forking import needs_fork
+from tests.support.posix_limits import files_limited_to, posix_only
 from tests.support.servers import until
 from trueup.core.book import events
 from trueup.core.book.book import Book
@@ -311,8 +313,16 @@ def test_altered_anchor_is_found(place: Place, folder: Path, column: str) -> Non
     archived(place, 20, folder)
     value = 5 if column == "first_position" else bytes(32)
     place.sql(f"UPDATE journal_archives SET {column} = ? WHERE position = 15", value)
+    said = {
+        "book": (18, "the archive's saved book at position 18 is damaged", False),
+        "hash_before": (7, "the archived events before it have another end", False),
+        "first_position": (5, "the archived events before it have another end", False),
+    }
     with place.reader() as reader:
-        assert not reader.verify().sound
+        faults = reader.verify().faults
+        assert faults
+        if column in said:
+            assert faults == (said[column],)
 
 
 def test_missing_anchor_is_found(place: Place, folder: Path) -> None:
@@ -359,7 +369,7 @@ def damaged(done: Archived, how: str) -> None:
         ("version", "written by a newer trueup (archive format 2; this one knows 1)"),
         ("other", "is no archive of a journal, or is damaged: its first line cannot be read"),
         ("packed", "is not the file that was written: its SHA-256"),
-        ("bare", "it is no gzip file"),
+        ("bare", "is no archive of a journal, or is damaged: it is no gzip file"),
         ("half", "cannot be read"),
     ],
 )
@@ -433,11 +443,11 @@ def test_file_in_place_of_another_stream_s_is_refused(
 @pytest.mark.parametrize(
     ("where", "said"),
     [
-        ("missing", "there is no such folder"),
-        ("file", "it is a file"),
+        ("missing", r"^Nothing can be archived to .*missing: there is no such folder\.$"),
+        ("file", r"^Nothing can be archived to .*file: it is a file\.$"),
         pytest.param(
             "/proc",
-            "takes no file",
+            "^Nothing was archived: /proc takes no file: ",
             marks=pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc"),
         ),
     ],
@@ -452,6 +462,79 @@ def test_folder_that_takes_no_file_is_named_and_nothing_changes(
     with place.reader() as reader:
         assert reader.archived == []
         assert len(list(reader.read())) == 30
+
+
+@posix_only
+def test_disk_that_is_full_while_a_file_is_written_keeps_nothing_of_it(
+    place: Place, folder: Path
+) -> None:
+    filled(place)
+    database = database_at(place.url)
+    database.connect()
+    with files_limited_to(300), pytest.raises(JournalError) as refused:
+        archiving.archive(database, STREAM, NOW_NS + 20, folder, LATER_NS)
+    database.close()
+    assert str(refused.value) == f"Nothing was archived: {folder} takes no file: file too large."
+    assert list(folder.iterdir()) == []
+    with place.reader() as reader:
+        assert reader.archived == []
+    assert archived(place, 20, folder).last == 15
+
+
+@pytest.mark.parametrize(
+    ("stream", "name"),
+    [
+        ("EURUSD@Demo-Server=1_2.3", "EURUSD@Demo-Server=1_2.3"),
+        ("x" * 80, "x" * 80),
+        ("x" * 81, f"{'x' * 80}-{zlib.crc32(b'x' * 81):08x}"),
+        ("1@s/magic=7;all", f"1@s_magic=7_all-{zlib.crc32(b'1@s/magic=7;all'):08x}"),
+    ],
+)
+def test_file_is_named_after_its_stream_and_positions(
+    sqlite_place: SqlitePlace, folder: Path, stream: str, name: str
+) -> None:
+    with sqlite_place.open(stream) as journal:
+        for number in range(1, 6):
+            journal.append([order(number)])
+    for before_ns, positions in ((NOW_NS + 4, "1-2"), (LATER_NS, "3-4")):
+        done = archive(sqlite_place, before_ns, folder, stream)
+        assert done is not None
+        assert done.file == folder.resolve() / f"{name}-{positions}.jsonl.gz"
+
+
+def test_long_archiving_tells_how_far_it_is_once_a_page(
+    sqlite_place: SqlitePlace, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archiving, "PAGE", 7)
+    filled(sqlite_place)
+    database, told, put_back = database_at(sqlite_place.url), list[int](), list[int]()
+    database.connect()
+    try:
+        done = archiving.archive(database, STREAM, LATER_NS, folder, LATER_NS, told.append)
+        assert done is not None
+        archiving.restore(database, done.file, put_back.append)
+    finally:
+        database.close()
+    assert (told, put_back) == ([9, 15, 21, 30], [7, 14, 21, 27])
+
+
+def test_stream_that_is_not_there_is_refused_with_those_that_are(
+    sqlite_place: SqlitePlace,
+) -> None:
+    database = database_at(sqlite_place.url)
+    database.connect()
+    try:
+        for known in ("none yet", "'a'", "'a', 'b'"):
+            with pytest.raises(JournalError) as refused:
+                archiving.stream_names(database, "other")
+            assert str(refused.value) == (
+                f"There is no stream 'other' in {database.name}: it has {known}."
+            )
+            sqlite_place.open("b" if known == "'a'" else "a").close()
+        assert archiving.stream_names(database, None) == ["a", "b"]
+        assert archiving.stream_names(database, "b") == ["b"]
+    finally:
+        database.close()
 
 
 def test_file_of_the_same_name_is_kept_unless_it_is_the_same(place: Place, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from typing import Any
 
@@ -118,6 +119,22 @@ def test_postgres_writer_whose_connection_was_lost_waits_for_who_came_meanwhile(
                 assert not isinstance(refused.value, JournalConflict)
         # It was never taken over from, so it goes on once the other has ended.
         assert seven.append(orders(2)) == 2
+
+
+def test_postgres_streams_of_an_account_are_claimed_one_after_the_other(
+    postgres_place: PostgresPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a lock of the account, whose number a release of any age has to know."""
+    monkeypatch.setattr("trueup.journal.backends.server_session.LOCK_MS", 50)
+    digest = hashlib.sha256(f"trueup account {ACCOUNT}".encode()).digest()
+    with postgres_place.connected() as other:
+        key = int.from_bytes(digest[:8], "big", signed=True)
+        other.execute("SELECT pg_advisory_xact_lock(%s)", (key,))
+        with pytest.raises(JournalError, match="another session keeps it locked"):
+            postgres_place.open(SEVEN)
+        # Nobody of another account waits for it.
+        postgres_place.open(stream_of("5000002@Demo-Server")).close()
+    postgres_place.open(SEVEN).close()
 
 
 def test_opening_a_known_stream_reads_nothing_about_the_streams_of_other_accounts(

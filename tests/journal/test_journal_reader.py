@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.journal.places import NOW_NS, STREAM, Place, PostgresPlace, SqlitePlace, orders
@@ -10,6 +12,7 @@ from trueup.journal import Checkpoint
 from trueup.journal.backends.location import database_at
 from trueup.journal.journal import GENESIS
 from trueup.journal.reading import table
+from trueup.journal.writing.archiving import archive
 
 
 def test_reader_sees_what_is_appended_while_it_is_open(place: Place) -> None:
@@ -115,6 +118,28 @@ def test_hash_of_an_event_is_that_of_its_row_and_of_no_event_is_none(place: Plac
             GENESIS.hash,
             *hashes,
             None,
+        ]
+
+
+def test_hash_before_the_first_event_is_the_same_of_an_archived_journal(
+    place: Place, tmp_path: Path
+) -> None:
+    with place.open() as journal:
+        for number in range(1, 5):
+            journal.append(orders(number))
+        hashes = [record.hash for record in journal.records()]
+    database = database_at(place.url)
+    database.connect()
+    done = archive(database, STREAM, NOW_NS + 4, tmp_path, 2 * NOW_NS)
+    database.close()
+    assert done is not None
+    assert (done.first, done.last) == (1, 2)
+    with place.reader() as reader:
+        # Of what was archived, the table has the hash of the last event alone.
+        assert [reader.hash_at(position) for position in range(5)] == [
+            GENESIS.hash,
+            None,
+            *hashes[1:],
         ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -141,10 +142,17 @@ def test_holdings_doubts_keys_and_money_of_several_streams_go_on(world: AccountW
     assert found[ACCOUNT].realised == pytest.approx(money)
 
 
-def test_both_chains_name_each_other_and_are_sound(world: AccountWorld) -> None:
+def test_both_chains_name_each_other_and_are_sound(
+    world: AccountWorld, caplog: pytest.LogCaptureFixture
+) -> None:
     trade(world)
-    with world.account():
+    with caplog.at_level(logging.WARNING, "trueup.journal"), world.account():
         pass
+    told = [one for one in caplog.records if one.name == "trueup.journal"]
+    assert [(one.__dict__["event"], one.getMessage()) for one in told] == [
+        ("journal.taken_over", f"[JOURNAL] Stream {ACCOUNT!r} took stream {name!r} over")
+        for name in ("EURUSD", "GBPUSD")
+    ]
     books(world)
     with open_reader(world.journal, ACCOUNT) as reader:
         taken = [one for one in reader.read() if isinstance(one, events.StreamTakenOver)]
@@ -156,7 +164,9 @@ def test_both_chains_name_each_other_and_are_sound(world: AccountWorld) -> None:
             assert (last.position, last.hash.hex()) == (one.position, one.hash)
             assert (last.event.by, reader.successor) == (ACCOUNT, ACCOUNT)
             # A reader of the ended stream sees the book as it went over.
-            assert len(Book().replay(reader.read()).holdings) == one.positions
+            book = Book().replay(reader.read())
+            assert (one.positions, one.in_doubt) == (len(book.holdings), len(book.in_doubt))
+            assert one.in_doubt == 1
 
 
 def test_an_ended_stream_takes_no_bot(world: AccountWorld) -> None:
