@@ -19,9 +19,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.journal.places import NOW_NS, SOURCES, STREAM, Place, SqlitePlace, order, orders
+from tests.journal.test_journal_faults import open_up
 from tests.money.stories import tell
 from tests.support.forking import needs_fork
-from tests.support.posix_limits import files_limited_to, posix_only
+from tests.support.posix_limits import files_limited_to, posix_only, without_root
 from tests.support.servers import until
 from trueup.core.book import events
 from trueup.core.book.book import Book
@@ -462,6 +463,20 @@ def test_folder_that_takes_no_file_is_named_and_nothing_changes(
     with place.reader() as reader:
         assert reader.archived == []
         assert len(list(reader.read())) == 30
+
+
+@posix_only
+def test_folder_in_which_this_user_may_not_write_is_named(tmp_path: Path) -> None:
+    open_up(tmp_path)
+    tmp_path.chmod(0o555)
+    try:
+        with without_root(), pytest.raises(JournalError) as refused:
+            archiving.writable(tmp_path)
+    finally:
+        tmp_path.chmod(0o755)
+    assert str(refused.value) == (
+        f"Nothing can be archived to {tmp_path}: this user may not write there."
+    )
 
 
 @posix_only

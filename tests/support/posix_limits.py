@@ -46,8 +46,10 @@ def without_root() -> Iterator[None]:
     if os.geteuid() != 0:
         yield
         return
-    os.seteuid(65_534)
+    # The real user as well, where that can be undone: `os.access` asks about that one.
+    both = hasattr(os, "setresuid")
+    os.setresuid(65_534, 65_534, 0) if both else os.seteuid(65_534)
     try:
         yield
     finally:
-        os.seteuid(0)
+        os.setresuid(0, 0, 0) if both else os.seteuid(0)
