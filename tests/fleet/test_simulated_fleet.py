@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import random
 import secrets
+import signal
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
 from tests.fleet.mutants import MUTANTS, PAGE, Patch, first_seed
+from tests.support.marks import needs_interrupt
 from tests.world.mutants import bug_of
 from trueup.lab.fleet.coverage import FleetCoverage
 from trueup.lab.fleet.plan import PAIRS, draw
@@ -180,3 +184,38 @@ def test_error_of_a_task_and_too_many_events_end_the_run() -> None:
         schedule.after(1, lambda: None)
     with pytest.raises(Endless):
         schedule.run(BEGIN_NS + 9 * MS)
+
+
+# Where the hand-over of the two threads is broken, one of a hundred interrupts is enough.
+INTERRUPTS = 300
+
+
+@needs_interrupt
+def test_interrupt_at_any_instant_of_a_hand_over_ends_the_run() -> None:
+    chance = random.Random(1)
+
+    def play_until_interrupted() -> None:
+        schedule, is_over = TaskSchedule(10_000_000), threading.Event()
+
+        def live() -> None:
+            while not is_over.is_set():
+                schedule.run(schedule.now_ns + MS)
+
+        def interrupt() -> None:
+            is_over.wait(chance.random() / 500)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        with schedule.stopped_by_interrupts():
+            schedule.start(Process(), live)
+            threading.Thread(target=interrupt).start()
+            try:
+                live()
+            finally:
+                is_over.set()
+                schedule.end()
+
+    for _ in range(INTERRUPTS):
+        with pytest.raises(KeyboardInterrupt):
+            play_until_interrupted()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert not [one for one in threading.enumerate() if one.name == "simulated"]

@@ -8,9 +8,11 @@ a run depends on its seed alone.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
+import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from trueup.lab.system.bot import Killed
@@ -42,6 +44,41 @@ class TaskSchedule(Schedule):
         # The tasks that wait, in the order in which they began to.
         self._waiting: list[Task] = []
         self._is_in_event = False
+        self._is_interrupted = self._is_ending = False
+
+    @contextlib.contextmanager
+    def stopped_by_interrupts(self) -> Iterator[None]:
+        """Let Ctrl-C end the run at the plan's next wait, and not where two threads hand over.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C came.
+        """
+        # Python gives signals to its main thread alone. A program that handles Ctrl-C in its own
+        # way, or ignores it, goes on doing so.
+        is_ours = (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        )
+        if not is_ours:
+            yield
+            return
+        signal.signal(signal.SIGINT, self._interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        if self._is_interrupted:
+            raise KeyboardInterrupt
+
+    def _interrupt(self, *_: object) -> None:
+        self._is_interrupted = True
+
+    @property
+    def must_stop(self) -> BaseException | None:
+        """Why the plan must not go on: an error that no task caught, or Ctrl-C; else None."""
+        if self.failure is None and self._is_interrupted and not self._is_ending:
+            return KeyboardInterrupt()
+        return self.failure
 
     def start(self, owner: Owner, body: Callable[[], None]) -> Task:
         """Begin a task, which runs as soon as the present one waits."""
@@ -61,10 +98,11 @@ class TaskSchedule(Schedule):
 
     def end(self) -> None:
         """End all tasks, and their threads; only for the thread that runs the plan."""
-        self.failure = None
+        self.failure, self._is_ending = None, True
         for task in self._waiting:
             task.kill()
-        # The world waits behind all of them.
+        # The world waits behind all of them, and for no time.
+        self._world.wait_no_longer()
         self.pass_on(self._world)
 
     def pass_on(self, task: Task | None) -> None:
@@ -120,7 +158,7 @@ class Task:
     def may_go_on(self) -> bool:
         """Return whether the wait is over."""
         schedule = self._schedule
-        if self._is_killed or (schedule.failure is not None and schedule.is_world(self)):
+        if self._is_killed or (schedule.is_world(self) and schedule.must_stop is not None):
             return True
         # Asked for every task after every event, so what is false most often comes first.
         is_over = schedule.now_ns >= self._until_ns or (self._done is not bool and self._done())
@@ -135,22 +173,16 @@ class Task:
             self._turn.release()
 
     def sleep(self) -> None:
-        """Wait, as the thread of this task, for `wake`.
-
-        Ctrl-C, which Python gives to the thread that runs the plan, ends the run at the next wait
-        of the task that runs now: two threads must never run at once.
-        """
-        while True:
-            try:
-                self._turn.acquire()
-            except KeyboardInterrupt as stop:
-                self._schedule.failure = stop
-            else:
-                return
+        """Wait, as the thread of this task, for `wake`."""
+        self._turn.acquire()
 
     def kill(self) -> None:
         """End the task where it waits, before anything else happens in the world."""
         self._is_killed = True
+
+    def wait_no_longer(self) -> None:
+        """Let the task go on as soon as it is its turn, whatever it waited for."""
+        self._until_ns = self._schedule.now_ns
 
     def wait(self, until_ns: int, done: Callable[[], object]) -> None:
         """Wait until a time, or until `done` is true; longer while the process stands still.
@@ -165,8 +197,8 @@ class Task:
             schedule.pass_on(self)
         if self._is_killed:
             raise Killed("in the middle of something")
-        if schedule.failure is not None and schedule.is_world(self):
-            raise schedule.failure
+        if schedule.is_world(self) and (stop := schedule.must_stop) is not None:
+            raise stop
 
     def _live(self) -> None:
         try:

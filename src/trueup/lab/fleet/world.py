@@ -85,21 +85,29 @@ class World:
     # The run.
 
     def run(self) -> None:
-        """Run the whole plan."""
-        try:
-            self.observe(facts.FleetBegan(self.schedule.now_ns, self.plan.setting.sentence()))
-            for number, node in enumerate(self.nodes):
-                self.schedule.after(10 + 150 * number, node.start)
-            for one in self.plan.strikes:
-                at_ns = BEGIN_NS + one.at_ms * MS
-                self.schedule.at(at_ns, lambda one=one: strike(self, one))  # type: ignore[misc]
-            self.schedule.run(self._faults_end_ns)
-            self._heal()
-            late = self._come_to_rest() or self._trade_once_more()
-            self._show_books()
-            self.observe(facts.FleetEnded(self.schedule.now_ns, tuple(late)))
-        finally:
-            self.schedule.end()
+        """Run the whole plan.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C came; no task runs any more.
+        """
+        with self.schedule.stopped_by_interrupts():
+            try:
+                self._run()
+            finally:
+                self.schedule.end()
+
+    def _run(self) -> None:
+        self.observe(facts.FleetBegan(self.schedule.now_ns, self.plan.setting.sentence()))
+        for number, node in enumerate(self.nodes):
+            self.schedule.after(10 + 150 * number, node.start)
+        for one in self.plan.strikes:
+            at_ns = BEGIN_NS + one.at_ms * MS
+            self.schedule.at(at_ns, lambda one=one: strike(self, one))  # type: ignore[misc]
+        self.schedule.run(self._faults_end_ns)
+        self._heal()
+        late = self._come_to_rest() or self._trade_once_more()
+        self._show_books()
+        self.observe(facts.FleetEnded(self.schedule.now_ns, tuple(late)))
 
     def _heal(self) -> None:
         self._armed.clear()
