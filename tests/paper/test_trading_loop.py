@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 import pytest
 
@@ -10,9 +11,13 @@ from tests.paper.fake_broker import Broker, World, started
 from tests.support.make import RefusingJournal
 from trueup.core.account.trust import Reason, Unknown
 from trueup.core.book import events
-from trueup.errors import JournalConflict, JournalError
+from trueup.core.model import Side
+from trueup.errors import JournalConflict, JournalError, NotSent, Refused
 from trueup.protocol.ticks import Tick
+from trueup.runtime.bot.order_desk import Intent
 from trueup.runtime.sync.reconciler import SyncStatus
+from trueup.runtime.sync.results import SyncResult
+from trueup.runtime.trading.loop import TradingLoop, _filled
 from trueup.runtime.trading.prices import GatewayPrices
 
 
@@ -56,6 +61,72 @@ def test_a_close_that_is_not_filled_ends_the_signal() -> None:
     world.broker.refusal = ""
     world.step()
     assert [order["position"] for order in world.broker.sent] == [7, 7, 8]
+
+
+def test_an_exit_goes_at_the_price_of_its_side_and_each_order_says_why() -> None:
+    world = started(1, -1)
+    world.step(2)
+    assert [order["price"] for order in world.broker.sent] == [1.1001, 1.1]
+    whys = [order.why for order in world.pm.book.orders.values()]
+    assert whys == ["the strategy's signal"] * 2
+    world = started(-1)
+    world.loop._volume = 0.05
+    world.step()
+    sold = [(order["action"], order["price"], order["volume"]) for order in world.broker.sent]
+    assert sold == [("SELL", 1.1, 0.05)]
+
+
+def test_a_signal_that_may_not_open_says_what_is_not_known(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World()
+    assert not world.loop._may_open(Side.BUY)
+    assert caplog.messages == ["[ORDER] No new LONG: the last reading failed"]
+    world.loop.last_result = SyncResult(SyncStatus.DEGRADED)
+    assert not world.loop._may_open(Side.SELL)
+    assert caplog.messages[-1] == "[ORDER] No new SHORT: the last reading failed"
+    world.loop.last_result = SyncResult(SyncStatus.DEGRADED, errors=["Gateway offline", "more"])
+    assert not world.loop._may_open(Side.BUY)
+    assert caplog.messages[-1] == "[ORDER] No new LONG: Gateway offline"
+    for status in (SyncStatus.SUCCESS, SyncStatus.PARTIAL):
+        world.loop.last_result = SyncResult(status)
+        assert world.loop._may_open(Side.BUY)
+
+
+def test_an_order_that_is_not_sent_is_logged_with_its_reason(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for error in (NotSent("no line"), Refused("no entries now")):
+        assert not _filled(partial(fails, error))
+        last = caplog.records[-1]
+        assert (last.levelname, last.message) == ("WARNING", f"[ORDER] {error}")
+    assert not _filled(partial(fails, JournalError("the disk is full")))
+    last = caplog.records[-1]
+    assert (last.levelname, last.message) == ("ERROR", "[ORDER] the disk is full")
+
+
+def fails(error: Exception) -> Intent:
+    raise error
+
+
+def test_a_paused_strategy_is_not_asked_and_the_price_is_kept() -> None:
+    world = started(1)
+    world.pm.pause("Ada")
+    world.step()
+    assert (world.strategy.seen, world.broker.sent) == ([], [])
+    assert world.loop.tick == world.broker.tick
+    world.pm.resume("Ada")
+    world.step()
+    assert len(world.broker.sent) == 1
+
+
+def test_an_account_with_real_money_ends_the_loop_with_its_name() -> None:
+    world = started()
+    unknown = Unknown(Reason.REAL_MONEY, "The account 7@Real has real money")
+    world.reconciler._unknown = unknown
+    with pytest.raises(Refused) as refused:
+        world.loop._synced(SyncResult(SyncStatus.DEGRADED))
+    assert str(refused.value) == ("The account 7@Real has real money: nothing was traded there.")
 
 
 def test_a_signal_on_the_same_side_is_refused_by_risk() -> None:
@@ -191,6 +262,75 @@ def test_run_ends_when_it_is_stopped() -> None:
     assert world.strategy.seen
 
 
+def test_the_pace_is_from_start_to_start_and_a_rest_is_of_short_naps() -> None:
+    world = World()
+    pauses: list[float] = []
+    sleep = world.clock.sleep
+
+    def slept(seconds: float) -> None:
+        pauses.append(seconds)
+        sleep(seconds)
+
+    world.clock.sleep = slept  # type: ignore[method-assign]
+    # A turn that took longer leaves less of a rest.
+    world.loop.run(0.5, lambda: world.clock.advance(0.2))
+    assert sum(pauses) == pytest.approx(0.1)
+    assert max(pauses) == pytest.approx(0.01)
+    pauses.clear()
+    world.loop.run(0.5, lambda: world.clock.advance(0.3))
+    assert pauses == []
+
+
+def test_a_stop_ends_the_rest_that_is_under_way() -> None:
+    world = World()
+    rests: list[int] = []
+
+    def rest() -> None:
+        rests.append(1)
+        world.loop.stop()
+
+    assert not world.loop.is_stopped
+    world.loop.run(in_rest=rest)
+    assert world.loop.is_stopped
+    assert rests == [1]
+
+
+class Slow:
+    """Prices that come at once, after a part of the wait, or not at all."""
+
+    def __init__(self, world: World, took_sec: float) -> None:
+        self.world, self.took_sec, self.waits = world, took_sec, [-1]
+
+    def latest(self, wait_ms: int) -> Tick | Unknown | None:
+        self.waits.append(wait_ms)
+        self.world.clock.advance(self.took_sec)
+        return Tick("EURUSD", 1.1, 1.1001, len(self.waits))
+
+
+def test_all_prices_of_a_turn_are_waited_for_no_longer_than_the_pace() -> None:
+    world = World()
+    sources = {name: Slow(world, 0.2) for name in ("EURUSD", "GBPUSD", "USDJPY")}
+    loop = TradingLoop(world.pm, world.reconciler, world.strategy, sources, pace_sec=0.25)
+    loop.turn()
+    assert [source.waits[-1] for source in sources.values()] == [250, 50, 0]
+
+
+def test_why_there_is_no_price_is_told_until_there_is_one() -> None:
+    world = started()
+    assert world.loop.prices_unknown is None
+    world.broker.tick = Unknown(Reason.OFFLINE, "Gateway offline")
+    world.loop.turn()
+    assert world.loop.prices_unknown == "Gateway offline"
+    world.broker.tick = Unknown(Reason.OFFLINE, "Still offline")
+    world.loop.turn()
+    assert world.loop.prices_unknown == "Still offline"
+    world.broker.tick = None
+    world.loop.turn()
+    assert world.loop.prices_unknown == "Still offline"
+    world.step()
+    assert world.loop.prices_unknown is None
+
+
 class LocalFeed:
     def latest(self, wait_ms: int) -> Tick | Unknown | None:
         return Tick("EURUSD", 2.0, 2.1, 5)
@@ -206,11 +346,18 @@ def test_a_gateway_that_tells_no_prices_is_replaced_by_the_local_feed_with_one_w
     for _ in range(3):
         assert prices.latest(100) == Tick("EURUSD", 2.0, 2.1, 5)
     assert prices.is_local
-    assert len(caplog.messages) == 1
-    assert "local feed" in caplog.messages[0]
+    assert caplog.messages == [
+        "[PRICES] The gateway does not tell prices: status 'error'. Signals come from the local "
+        "feed from now on; the broker's prices may differ"
+    ]
 
 
 def test_an_offline_gateway_is_not_replaced() -> None:
     broker = Broker()
     broker.tick = Unknown(Reason.OFFLINE, "Gateway offline")
-    assert isinstance(GatewayPrices(broker, "EURUSD", LocalFeed).latest(100), Unknown)
+    prices = GatewayPrices(broker, "EURUSD", LocalFeed)
+    assert isinstance(prices.latest(100), Unknown)
+    assert not prices.is_local
+    # Without a local feed there is nothing to replace the gateway by.
+    broker.tick = Unknown(Reason.UNREADABLE, "The gateway does not tell prices")
+    assert isinstance(GatewayPrices(broker, "EURUSD").latest(100), Unknown)

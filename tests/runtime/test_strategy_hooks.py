@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+from functools import partial
+from typing import Any
+
+import msgspec
 import pytest
 
 from tests.paper.fake_broker import World
-from trueup.core.book.events import PositionAdopted
+from tests.support import make
+from trueup.core.book.events import OrderSettled, PendingClosed, PositionAdopted
 from trueup.core.holds import Hold, HoldKind
-from trueup.errors import Refused, StrategyError
+from trueup.errors import JournalConflict, JournalError, Refused, StrategyError
 from trueup.protocol.ticks import Tick
 from trueup.runtime.bot.order_desk import Intent
 from trueup.runtime.sync.results import SyncResult, SyncStatus
@@ -87,15 +93,64 @@ def test_a_hold_is_told_once_and_again_when_it_comes_back() -> None:
     assert strategy.told == ["sync", "hold 7", "sync", "sync", "sync", "hold 7"]
 
 
+def test_a_hold_is_another_by_all_that_names_it_and_not_by_what_ends_it() -> None:
+    world, strategy = World(), Listening()
+    hooks = Hooks(strategy, world.pm, Callbacks(world.pm))
+    first = Hold("EURUSD", "Ticket 7 differs", "an approval", 7, HoldKind.ASK, id="drift-1")
+    others: list[dict[str, Any]] = [
+        {"symbol": "GOLD"},
+        {"what": "Ticket 7 is gone"},
+        {"identifier": 8},
+        {"kind": HoldKind.MISSING},
+        {"id": "drift-2"},
+    ]
+    for fields in ({}, {"until": "a deal"}, *others):
+        hooks.after_sync(
+            SyncResult(SyncStatus.SUCCESS, holds=(msgspec.structs.replace(first, **fields),))
+        )
+    assert [told for told in strategy.told if told != "sync"] == [
+        *("hold 7", "hold 7", "hold 7", "hold 8", "hold 7", "hold 7"),
+    ]
+
+
+def settled(order_id: str, volume: float) -> OrderSettled:
+    return OrderSettled(1, order_id, ticket=101, volume=volume, price=1.1, because="its token")
+
+
+def test_each_kind_of_fill_is_told_and_an_order_that_was_never_executed_is_not() -> None:
+    world, strategy = World(), Listening()
+    callbacks = Callbacks(world.pm)
+    hooks = Hooks(strategy, world.pm, callbacks)
+    world.reconciler.startup_recovery()
+    sent = world.pm.submit("buy", 0.01, price=1.1)
+    hooks.deliver()
+    assert strategy.told == ["fill BUY 101"]
+    strategy.told.clear()
+    for event in (
+        settled(sent.order_id, 0.0),
+        settled("another bot's", 0.1),
+        settled(sent.order_id, 0.01),
+        PendingClosed(1, make.pending(101), "cancelled"),
+        PendingClosed(1, make.pending(4711), "filled", 0.01),
+        PendingClosed(1, make.pending(101), "filled", 0.01),
+    ):
+        callbacks._put([event])
+        hooks.deliver()
+        strategy.told.append("|")
+    assert strategy.told == ["|", "|", "fill BUY 101", "|", "|", "|", "fill BUY 101", "|"]
+
+
 class Asks:
     """A strategy whose `on_tick` runs a function."""
 
     def __init__(self, error: Exception) -> None:
-        self.error, self.count = error, 0
+        self.error: Exception | None = error
+        self.count = 0
 
     def on_tick(self, tick: Tick) -> None:
         self.count += 1
-        raise self.error
+        if self.error is not None:
+            raise self.error
 
 
 def test_a_refused_order_ends_the_call_and_not_the_loop(caplog: pytest.LogCaptureFixture) -> None:
@@ -112,6 +167,66 @@ def test_a_refused_order_ends_the_call_and_not_the_loop(caplog: pytest.LogCaptur
     strategy.error = Refused("no entries now, for another reason")
     world.step()
     assert lines() == 2
+
+
+def test_a_refusal_is_told_once_until_a_price_is_taken_without_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG, "trueup.loop")
+    world, strategy = World(), Asks(Refused("no entries now"))
+    hooks = Hooks(strategy, world.pm, Callbacks(world.pm))
+
+    def logged(error: Exception | None) -> list[tuple[str, str]]:
+        caplog.clear()
+        strategy.error = error
+        assert hooks.on_tick(Tick("EURUSD", 1.1, 1.1001, 1)) == 0
+        return [(record.levelname, record.getMessage()) for record in caplog.records]
+
+    refused = Refused("no entries now")
+    assert logged(refused) == [("WARNING", "[ORDER] no entries now")]
+    assert logged(refused) == [("DEBUG", "[ORDER] no entries now")]
+    assert logged(JournalError("full")) == [("ERROR", "[ORDER] full")]
+    assert logged(refused) == [("WARNING", "[ORDER] no entries now")]
+    assert logged(None) == []
+    assert logged(refused) == [("WARNING", "[ORDER] no entries now")]
+
+
+def test_a_journal_that_another_process_has_taken_ends_the_strategy() -> None:
+    world = World()
+    hooks = Hooks(Asks(JournalConflict("taken")), world.pm, Callbacks(world.pm))
+    with pytest.raises(JournalConflict, match="taken"):
+        hooks.on_tick(Tick("EURUSD", 1.1, 1.1001, 1))
+    # Nobody has asked for the failures of the strategy.
+    hooks = Hooks(Asks(ZeroDivisionError("none")), world.pm, Callbacks(world.pm))
+    with pytest.raises(StrategyError, match="ZeroDivisionError: none"):
+        hooks.on_tick(Tick("EURUSD", 1.1, 1.1001, 1))
+
+
+def test_a_function_that_fails_is_named_with_its_line() -> None:
+    world = World()
+    callbacks = Callbacks(world.pm)
+
+    @callbacks.on(OrderSettled)
+    def on_settled(event: OrderSettled) -> None:
+        raise ValueError("no")
+
+    def with_more(more: int, event: OrderSettled) -> None:
+        raise ValueError("no")
+
+    callbacks.on(OrderSettled)(partial(with_more, 1))
+    callbacks._put([settled("A", 0.1)])
+    for name in ("on_settled", "partial"):
+        with pytest.raises(StrategyError) as failed:
+            callbacks.deliver_next()
+        assert str(failed.value).startswith(f"The function {name} failed: ValueError: no (")
+        assert "test_strategy_hooks.py, line " in str(failed.value)
+    assert callbacks.deliver_next() is False
+    with pytest.raises(TypeError) as refused:
+        callbacks.on(print)  # type: ignore[arg-type]
+    assert str(refused.value) == (
+        "<built-in function print> is not a class of events: give a class of trueup.events, such "
+        "as PositionRecovered."
+    )
 
 
 def test_a_failure_of_the_strategy_reaches_the_one_who_asked_for_it() -> None:

@@ -72,6 +72,21 @@ class OpensAFile:
     def on_tick(self, tick):
         return 0
 
+class Wordless:
+    def on_tick(self, tick):
+        raise ValueError
+
+class Half:
+    def on_tick(self, tick):
+        return 0.5
+
+class Buys:
+    def on_tick(self, tick):
+        return 1.0
+
+    def on_sync(self, result, more):
+        return result + more
+
 class Interrupted:
     def on_tick(self, tick):
         raise KeyboardInterrupt
@@ -159,6 +174,85 @@ def test_what_goes_wrong_in_a_strategy_names_its_own_line(name: str, said: str, 
     number = line_of(line) + (1 if line.startswith("class") else 0)
     assert said in str(caught.value)
     assert f"(own_strategies.py, line {number})" in str(caught.value)
+
+
+def test_a_failure_is_one_sentence_and_the_log_has_the_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for name, line, said in (
+        ("Divides", "1 / 0", "ZeroDivisionError: division by zero"),
+        ("Wordless", "raise ValueError", "ValueError"),
+    ):
+        caplog.clear()
+        with pytest.raises(StrategyError) as failed:
+            load_strategy(f"own_strategies:{name}").on_tick(TICK)
+        whole = f"strategy own_strategies:{name} failed: {said} (own_strategies.py, line "
+        assert str(failed.value) == f"The {whole}{line_of(line)})."
+        (record,) = caplog.records
+        assert record.getMessage() == f"[STRATEGY] the {whole}{line_of(line)})"
+        assert (record.levelname, record.exc_info is not None) == ("ERROR", True)
+
+
+@pytest.mark.parametrize("name", ["Text", "Two", "Half"])
+def test_a_result_that_is_no_signal_is_told_with_what_to_return(name: str) -> None:
+    with pytest.raises(StrategyError) as refused:
+        load_strategy(f"own_strategies:{name}").on_tick(TICK)
+    returned = {"Text": "'buy'", "Two": "2", "Half": "0.5"}[name]
+    assert str(refused.value) == (
+        f"The strategy own_strategies:{name} returned {returned} from on_tick (own_strategies.py, "
+        f"line {line_of('class ' + name) + 1}): return 1 to buy, -1 to sell, 0 to hold."
+    )
+
+
+def test_a_class_that_cannot_be_made_is_told_apart_from_one_that_fails() -> None:
+    with pytest.raises(StrategyError) as wants:
+        load_strategy("own_strategies:Wants")
+    assert str(wants.value).startswith(
+        "The strategy own_strategies:Wants cannot be made without arguments: TypeError: "
+    )
+    with pytest.raises(StrategyError) as opens:
+        load_strategy("own_strategies:OpensAFile")
+    assert str(opens.value).startswith(
+        "The strategy own_strategies:OpensAFile failed as it was made: FileNotFoundError: "
+    )
+
+
+def test_each_strategy_is_an_instance_of_its_own_and_methods_are_optional() -> None:
+    make = strategy_maker("own_strategies:Buys")
+    first, second = make(), make()
+    assert first._strategy is not second._strategy
+    assert first.on_tick(TICK) == 1
+    assert (first.has("on_sync"), first.has("on_fill")) == (True, False)
+    assert first.call("on_sync", 1, 2) == 3
+    assert first.call("on_fill", 1) is None
+
+
+def test_the_option_and_the_methods_that_are_wanted_are_named() -> None:
+    with pytest.raises(SettingsError) as refused:
+        strategy_maker("json:JSONDecoder", ("on_start", "on_fill"), "the strategy")
+    assert str(refused.value) == (
+        "the strategy='json:JSONDecoder' is not valid: give a class that has on_start or on_fill."
+    )
+    strategy_maker("own_strategies:Buys", ("on_start", "on_sync"))()
+    with pytest.raises(SettingsError) as unknown:
+        strategy_maker("own_strategies:Idel")
+    assert str(unknown.value) == (
+        "--strategy='own_strategies:Idel' is not valid: own_strategies has no Idel; give "
+        "module:Class, importable from this folder, such as my_strategies:Breakout."
+    )
+    with pytest.raises(SettingsError) as gone:
+        strategy_maker("no_such_module:Idle")
+    assert str(gone.value) == (
+        f"--strategy='no_such_module:Idle' is not valid: there is no module no_such_module here "
+        f"({Path.cwd()}); give module:Class, importable from this folder, such as "
+        "my_strategies:Breakout."
+    )
+    with pytest.raises(SettingsError) as broken:
+        strategy_maker("own_exit:X", option="TRUEUP_STRATEGY")
+    assert str(broken.value) == (
+        "TRUEUP_STRATEGY='own_exit:X' is not valid: mend the module, which cannot be imported: "
+        "SystemExit: 3 (own_exit.py, line 1)."
+    )
 
 
 def test_an_interrupt_is_left_alone_and_can_be_placed() -> None:
