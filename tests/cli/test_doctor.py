@@ -244,8 +244,14 @@ def test_a_key_that_the_gateway_takes(world: DeskWorld, own: KeyFiles) -> None:
 def test_a_key_that_the_gateway_does_not_know(world: DeskWorld, own: KeyFiles) -> None:
     with CurveGateway(world.desk.handle, set()) as gateway:
         found = rows(*at(gateway.port), *keys_for(gateway, own))
-    assert found["key accepted"]["mark"] == "FAIL"
-    assert "allowed at the gateway" in found["key accepted"]["remedy"]
+    row = found["key accepted"]
+    assert (row["mark"], row["risk"]) == (
+        "FAIL",
+        "the bot can neither open nor close; stops at the broker work",
+    )
+    assert row["remedy"] == (
+        "have your public key allowed at the gateway, and GTW_SERVER_KEY be its own"
+    )
 
 
 def test_keys_for_a_gateway_that_speaks_plain_text(served: tuple[str, str], own: KeyFiles) -> None:
@@ -391,6 +397,10 @@ def test_an_odd_row_at_the_broker_is_named_and_the_rest_is_looked_at() -> None:
         found = rows(*at(server.port))
     assert found["reading"]["mark"] == "FAIL"
     assert "in part: Row 1: ticket" in found["reading"]["found"]
+    assert found["reading"]["risk"] == "nothing is opened in its symbol"
+    assert found["reading"]["remedy"] == (
+        "look at this row in the terminal, and ask the broker about it"
+    )
     assert "volume is 0.0" in found["reading"]["found"]
     assert found["answers"]["mark"] == found["account"]["mark"] == "ok"
 
@@ -469,7 +479,9 @@ def test_a_journal_that_is_damaged_before_its_end(served: tuple[str, str], folde
     assert found["journal writable"]["risk"].startswith("a bot with this journal does not start")
     assert found["journal whole"]["mark"] == "FAIL"
     assert found["journal whole"]["found"] == "the event at position 29 was altered"
-    assert "its next start may refuse this journal" in found["journal whole"]["risk"]
+    assert found["journal whole"]["risk"] == (
+        "the bot that runs goes on, and its next start may refuse this journal"
+    )
     assert "docs/operating/journal.md" in found["journal whole"]["remedy"]
 
 

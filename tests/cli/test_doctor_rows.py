@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from trueup.core.book.events import (
 from trueup.core.model import Evidence, MarginMode, Snapshot, SymbolSpec, TerminalState
 from trueup.core.model import UnknownSymbol as Missing
 from trueup.core.scope import Neighbour, Scope
-from trueup.errors import NotSent, OutcomeUnknown
+from trueup.errors import JournalCorrupt, NotSent, OutcomeUnknown, SettingsError
 from trueup.gateway.access.keys import new_keys
 from trueup.gateway.client.greeting import NOTHING, Greeting
 from trueup.gateway.desk.desk import Desk
@@ -567,9 +568,55 @@ def test_the_open_positions_are_counted(count: int, words: str) -> None:
     assert row.figures == {"positions": count}
 
 
+@pytest.mark.parametrize(
+    ("role", "words"),
+    [
+        ("trade", "in the terminal and on the account, and by the gateway for this key"),
+        ("read", "this key may read only: the gateway refuses its orders"),
+        (None, "in the terminal and on the account; the role of this key is not told"),
+    ],
+)
+def test_the_role_of_the_key_comes_from_the_gateways_greeting(
+    world: DeskWorld, role: str | None, words: str
+) -> None:
+    def change(reply: dict[str, Any]) -> None:
+        reply.pop("role", None)
+        if role is not None:
+            reply["role"] = role
+
+    row = visited(replies(world.desk.handle, change))["trade allowed"]
+    assert row.found == words
+
+
+def test_a_greeting_that_is_no_object_tells_no_version(world: DeskWorld) -> None:
+    def answer(message: bytes) -> bytes | None:
+        return b"[1]" if b'"HELLO"' in message else world.desk.handle(message)
+
+    assert visited(answer)["protocol"].found.startswith("a gateway, protocol None; serves ")
+
+
+def test_an_answer_that_is_lost_in_the_middle_of_a_visit(world: DeskWorld) -> None:
+    """The link is begun anew, so that a late answer is not taken for that of the next question."""
+    clock = ManualClock()
+
+    def answer(message: bytes) -> bytes | None:
+        return None if b'"SNAPSHOT"' in message else world.desk.handle(message)
+
+    wire = Wire(answer, clock)
+    visit = GatewayVisit(Target("127.0.0.1", 1, 3_000, "a test"), wire, clock, None, "s")
+    rows = {row.check: row for row in visit.rows()}
+    assert wire.resets == 1
+    assert rows["reading"].mark is Mark.SICK
+    assert rows["reading"].found.startswith("Gateway offline")
+    for check in ("terminal connected", "trade allowed", "account", "symbols", "neighbours"):
+        assert said(rows[check]) == ("-", check, "no reading", "", "")
+    assert rows["latency"].mark is Mark.OK
+
+
 def test_a_gateway_that_answers_with_a_failure_or_an_unreadable_list() -> None:
     row = visited(lambda _: b'{"status":"FAILED","error":"gone"}')["answers"]
     assert row.mark is Mark.SICK
+    assert "gone" in row.found
     assert row.risk == BLIND
     assert row.remedy == (
         "look at the gateway's log, and whether the terminal runs and is logged in"
@@ -660,6 +707,11 @@ def test_latency_is_the_median_and_the_slowest_of_fifty(world: DeskWorld) -> Non
     words = "p50 26.0 ms, p99 50.0 ms (50 x PING)"
     assert said(row) == ("ok", "latency", words, "", "")
     assert row.figures == {"p50_ms": 26.0, "p99_ms": 50.0, "samples": 50}
+
+
+def test_latency_is_told_to_the_microsecond(world: DeskWorld) -> None:
+    row = visited(world.desk.handle, took_sec=0.0123456)["latency"]
+    assert row.figures == {"p50_ms": 12.346, "p99_ms": 12.346, "samples": 50}
 
 
 def test_latency_that_comes_near_the_timeout_is_a_warning(world: DeskWorld) -> None:
@@ -958,7 +1010,51 @@ def test_several_books_and_a_file_that_is_no_journal(tmp_path: Path) -> None:
     (tmp_path / "none.db").write_bytes(b"not a database, and longer than a header " * 40)
     row, _ = journal_rows(tmp_path / "none.db")
     assert (row[0], row[3]) == ("FAIL", NO_START)
+    assert "none.db" in row[2]
     assert row[4]
+
+
+def test_an_error_without_a_remedy_of_its_own_asks_for_another_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = made(tmp_path / "bot.db", BOUND)
+    with monkeypatch.context() as patch:
+        patch.setattr(journal_check, "damage_in", lambda _: _raise(SettingsError("a", "b", "c")))
+        row = journal_rows(path)[0]
+        assert row[2:] == ("a='b' is not valid: c.", NO_START, "give another --journal")
+        patch.setattr(journal_check, "damage_in", lambda _: _raise(JournalCorrupt("torn")))
+        row = journal_rows(path)[0]
+        assert row[2:] == ("torn", NO_START, JournalCorrupt.remedy)
+    # The journal of a server has no file to try.
+    monkeypatch.setattr(journal_check, "is_file", lambda _: False)
+    assert journal_rows(path)[0] == (
+        *("ok", "journal writable"),
+        f"{path}, stream EURUSD: 1 event; whether it may be written is not tried",
+        *("", ""),
+    )
+
+
+def _raise(error: Exception) -> Any:
+    raise error
+
+
+def test_damage_is_told_by_its_first_place_with_what_the_next_start_does(tmp_path: Path) -> None:
+    path = made(tmp_path / "bot.db", *[BOUND] * 4)
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE journal_events SET at_ns = 5 WHERE position IN (1, 2)")
+    connection.commit()
+    connection.close()
+    with open_reader(path) as reader:
+        assert damage_in(reader) == (
+            "the event at position 1 was altered",
+            "whole, in order and unaltered",
+        )
+    row = journal_rows(path)[1]
+    assert row == (
+        *("FAIL", "journal whole", "the event at position 1 was altered"),
+        "the bot that runs goes on, and its next start may refuse this journal",
+        JournalCorrupt.remedy,
+    )
 
 
 def test_a_loss_that_nobody_has_accepted_is_told_on_top_of_a_journal_that_is_well(
@@ -1016,13 +1112,18 @@ def way(
     **target: Any,
 ) -> dict[str, tuple[str, str, str, str, str]]:
     """The rows of the way to another machine, which this machine does not have."""
+    resolved: list[str] = []
+    clock = ManualClock()
 
     def resolve(host: str, port: int, **_: Any) -> list[Any]:
         if isinstance(addresses, Exception):
             raise addresses
+        resolved.append(host)
         return [(0, 0, 0, "", (address, port)) for address in addresses]
 
     def greet(host: str, port: int, timeout_ms: int) -> Greeting:
+        assert (port, timeout_ms) == (5555, 50)
+        clock.advance(0.0123456)
         if isinstance(heard, NotSent):
             raise heard
         return heard
@@ -1035,9 +1136,14 @@ def way(
         "timeout_ms": 50,
         "said_by": "GTW_HOST and GTW_PORT",
     }
-    line = Line(Target(**(usual | target)), ManualClock())
+    line = Line(Target(**(usual | target)), clock)
     rows = list(line.rows())
     assert [row.check for row in rows] == ["resolvable", "port open", "key accepted"]
+    if rows[0].mark is Mark.OK:
+        assert rows[0].figures == {"addresses": ["10.0.0.7", "10.0.0.8"]}
+        assert resolved == [(usual | target)["host"]]
+    if rows[1].mark is Mark.OK:
+        assert rows[1].figures == {"took_ms": 12.346}
     assert (line.link is None) == any(row.mark is Mark.SICK for row in rows)
     if line.link is not None:
         line.link.close()
@@ -1133,4 +1239,5 @@ def test_keys_that_one_side_alone_has(monkeypatch: pytest.MonkeyPatch, tmp_path:
     )
     row = way(monkeypatch, PLAIN, server_key=own.public)["key accepted"]
     assert (row[0], row[3]) == ("FAIL", BLIND)
+    assert "GTW_KEY_FILE" in row[2]
     assert row[4] == "correct GTW_SERVER_KEY and GTW_KEY_FILE"
