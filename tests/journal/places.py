@@ -25,9 +25,12 @@ from trueup.journal.backends.location import database_at
 from trueup.journal.database.migrate import ensure_current
 from trueup.journal.reading.reader import JournalReader
 from trueup.journal.writing.store import StoredJournal
+from trueup.processes import this_process
 
 STREAM = "account-1234"
 NOW_NS = 1_767_571_200_000_000_000
+# A writer on this machine that no longer runs: no system gives such a number to a process.
+ENDED = f"bot.py (process {10**9} on {this_process().host})"
 WRITER = Path(__file__).with_name("writer_process.py")
 SOURCES = Path(__file__).parents[2] / "src"
 

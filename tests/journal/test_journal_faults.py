@@ -149,6 +149,9 @@ def test_file_that_cannot_be_written_is_refused_and_can_be_read(
         with without_root(), pytest.raises(JournalError) as refused_place:
             sqlite_place.open()
         assert str(refused_place.value) == said.format(f"the folder {folder}")
+        # Without a log the file is whole, and no index can be made beside it.
+        with without_root(), sqlite_place.reader() as reader:
+            assert list(reader.read()) == orders(1)
         folder.chmod(0o777)
         with without_root():
             with pytest.raises(JournalError) as refused_place:

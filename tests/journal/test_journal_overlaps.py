@@ -8,12 +8,21 @@ from typing import Any
 
 import pytest
 
-from tests.journal.places import Place, PostgresPlace, WriterProcess, orders
+from tests.journal.places import (
+    ENDED,
+    Place,
+    PostgresPlace,
+    SqlitePlace,
+    WriterProcess,
+    orders,
+)
 from tests.support.processes import stopped
 from tests.support.servers import DEADLINE_SEC
 from trueup.core.claims import shared_by_streams, stream_of
 from trueup.errors import JournalConflict, JournalError
 from trueup.journal.backends.location import database_at
+from trueup.journal.backends.lockfile import claim_file
+from trueup.journal.backends.sqlite import SqliteDatabase
 from trueup.journal.database.database import Database
 from trueup.journal.writing.store import StoredJournal
 
@@ -119,6 +128,28 @@ def test_postgres_writer_whose_connection_was_lost_waits_for_who_came_meanwhile(
                 assert not isinstance(refused.value, JournalConflict)
         # It was never taken over from, so it goes on once the other has ended.
         assert seven.append(orders(2)) == 2
+
+
+def test_overlapping_stream_of_a_process_that_has_ended_is_waited_for(
+    sqlite_place: SqlitePlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child that it left behind has a copy of the lock for a moment."""
+    sqlite_place.open(SEVEN).close()
+    sqlite_place.sql("UPDATE journal_writers SET holder = ?", ENDED)
+    claim = claim_file(sqlite_place.path, SEVEN, 1, take_over=False)
+    assert claim is not None
+    looks, is_held = list[str](), SqliteDatabase.is_held
+
+    def look(database: SqliteDatabase, stream: str) -> bool:
+        looks.append(stream)
+        if len(looks) == 3:
+            claim.release()
+        return is_held(database, stream)
+
+    monkeypatch.setattr(SqliteDatabase, "is_held", look)
+    with sqlite_place.open(WHOLE) as journal:
+        assert journal.append(orders(1)) == 1
+    assert looks == [SEVEN] * 3
 
 
 def test_postgres_streams_of_an_account_are_claimed_one_after_the_other(

@@ -20,8 +20,9 @@ import pytest
 
 from tests.journal.conftest import server_programs
 from tests.journal.cutting_proxy import CuttingProxy
-from tests.journal.places import NOW_NS, PostgresPlace, orders
+from tests.journal.places import ENDED, NOW_NS, STREAM, PostgresPlace, orders
 from tests.journal.postgres_server import PostgresServer
+from tests.journal.test_shared_sessions import key_of
 from tests.support.servers import until
 from trueup.errors import JournalConflict, JournalError
 from trueup.journal import open_journal
@@ -71,6 +72,23 @@ def test_a_lock_that_was_confirmed_again_on_its_session_is_released_at_once(
         assert claim.renew()
         first.let_go()
         assert claim.holders() == []
+
+
+def test_a_session_that_the_server_still_has_is_named_with_the_process_that_ended(
+    postgres_place: PostgresPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trueup.processes.PAUSE_SEC", 0)
+    postgres_place.open().close()
+    postgres_place.sql("UPDATE journal_writers SET holder = ?", ENDED)
+    with postgres_place.connected() as session:
+        session.execute("SELECT pg_advisory_xact_lock(%s)", (key_of(STREAM),))
+        with pytest.raises(JournalConflict) as refused:
+            postgres_place.open()
+    assert (
+        f"is being written by a session that the server has not ended yet, left behind by {ENDED}, "
+        "since 2026-01-05 00:00:00 UTC, which has ended; stop that first"
+    ) in str(refused.value)
+    postgres_place.open().close()
 
 
 @pytest.fixture
