@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import stat
 import subprocess
@@ -106,10 +107,17 @@ def killed(path: Path, order_id: str) -> None:
 # The file.
 
 
-def test_the_record_is_named_by_the_account_that_the_terminal_has(gateway: Accounts) -> None:
+def test_the_record_is_named_by_the_account_that_the_terminal_has(
+    gateway: Accounts, caplog: pytest.LogCaptureFixture
+) -> None:
     assert gateway.files() == []
-    gateway.desk.tend()
+    with caplog.at_level(logging.INFO, "trueup.record"):
+        gateway.desk.tend()
     assert gateway.files() == [f"requests-{LOGIN}@{SERVER}.db"]
+    path = gateway.folder / gateway.files()[0]
+    assert caplog.messages == [
+        f"[RECORD] Each order on {LOGIN}@{SERVER} is recorded in {path} before it is sent"
+    ]
 
 
 def test_a_repetition_after_a_new_start_gets_the_first_outcome(gateway: Accounts) -> None:
@@ -350,7 +358,7 @@ def test_a_record_that_has_another_account_too_is_left_alone_and_its_ids_are_tak
     records.close()
 
 
-def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
+def test_files_of_others_are_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with sqlite3.connect(tmp_path / "requests-1.db") as connection:
         connection.execute("CREATE TABLE x (y)")
     connection.close()
@@ -361,6 +369,12 @@ def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
     held.add(entry("A"))
     before = {path: path.read_bytes() for path in tmp_path.glob("requests-[12].db")}
     records = AccountRecords(tmp_path, "boot", lambda: NOW_NS)
+    # The file that is in use is that of a gateway that runs, which is no news.
+    because = {1: "it is a database of something else", 2: "file is not a database"}
+    assert caplog.messages == [
+        f"[RECORD] {tmp_path / f'requests-{number}.db'} cannot be read, and is left alone: {why}"
+        for number, why in because.items()
+    ]
     assert records.serve(LOGIN, SERVER)
     assert {path: path.read_bytes() for path in before} == before
     assert held.find("A") is not None
@@ -368,9 +382,13 @@ def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
     held.close()
 
 
-def test_one_file_for_all_accounts_is_opened_at_once(tmp_path: Path) -> None:
+def test_one_file_for_all_accounts_is_opened_at_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = written(tmp_path / "mine.db", entry("A"))
-    records = AccountRecords(tmp_path, "boot", lambda: NOW_NS, file=path)
+    with caplog.at_level(logging.INFO, "trueup.record"):
+        records = AccountRecords(tmp_path, "boot", lambda: NOW_NS, file=path)
+    assert caplog.messages == [f"[RECORD] Each order is recorded in {path} before it is sent"]
     assert records.find("A") is not None
     records.serve(LOGIN, SERVER)
     records.serve(OTHER.login, SERVER)
@@ -397,9 +415,18 @@ def test_two_servers_have_two_names_that_any_file_can_have(one: str, other: str)
 def test_a_real_account_s_record_is_where_programs_keep_their_data(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    assert data_folder().name == "trueup"
+    home = Path.home()
+    for system, named, place, usual in (
+        ("win32", "LOCALAPPDATA", tmp_path, home / "AppData" / "Local"),
+        ("linux", "XDG_STATE_HOME", tmp_path, home / ".local" / "state"),
+        ("darwin", "XDG_STATE_HOME", home / "Library" / "Application Support", None),
+    ):
+        with monkeypatch.context() as there:
+            there.setattr(sys, "platform", system)
+            there.setenv(named, str(tmp_path))
+            assert data_folder() == place / "trueup"
+            there.delenv(named)
+            assert data_folder() == (usual or place) / "trueup"
 
 
 def test_a_doubt_is_covered_by_the_record_that_it_names_alone(gateway: Accounts) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,14 @@ from trueup.core.gateway_record import RecordMark, RequestInDoubt, RequestState,
 from trueup.core.policy import GRACE_SEC
 from trueup.core.retcodes import LAST_ERRORS, RETCODES, Effect
 from trueup.errors import OutcomeUnknown
+from trueup.gateway.access.allow_file import Access
 from trueup.gateway.desk.desk import Desk
 from trueup.gateway.record.at_most_once import GatewayPoint
 from trueup.gateway.record.store import Entry, RequestStore, StoreTrouble
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.protocol.orders import decode_outcome
 from trueup.protocol.requests import Request, decode_request
+from trueup.protocol.snapshot import CAPABILITIES, UNJOURNALLED, VERSION
 from trueup.runtime.time.clock import ManualClock
 from trueup.sim.market.switches import Switches
 from trueup.sim.market.symbols import DEFAULT_SYMBOLS, EURUSD, AccountSetup, SymbolSetup
@@ -223,10 +227,15 @@ def test_a_refusal_is_an_outcome_and_is_not_tried_again(gateway: Gateway) -> Non
 def test_what_was_refused_before_it_was_sent_is_an_outcome_too(gateway: Gateway) -> None:
     """Somebody was told that it did not happen; a second copy must not make that untrue."""
     gateway.terminal.faults.next_call("symbol_info", Fails())
-    first = gateway.ask(**BUY)
+    first = gateway.ask(**BUY, stream="s", journal="j")
     assert first["status"] == "REJECTED"
     assert gateway.ask(**BUY) == {**first, "repeated": True}
     assert gateway.executions() == []
+    # It is an order of its account, and of its book.
+    status = gateway.status()
+    assert (status.login, status.server) == (gateway.login, gateway.account.server)
+    told = gateway.ask(action="SNAPSHOT", id=1, session="s", book={"stream": "s"})["sent"]
+    assert [one["order_id"] for one in told["orders"]] == ["A"]
 
 
 def test_an_id_is_one_request_whatever_the_account(gateway: Gateway) -> None:
@@ -335,7 +344,9 @@ def test_what_never_came_is_withdrawn_when_its_sender_is_in_doubt(gateway: Gatew
     # It comes all the same, from the depth of some buffer.
     reply = gateway.ask(**BUY)
     assert reply["status"] == "REJECTED"
-    assert "withdrawn" in reply["error"]
+    assert reply["error"] == (
+        "not sent: its sender asked about it before it arrived, so it was withdrawn"
+    )
     assert gateway.executions() == ["B"]
     assert gateway.status().state is RequestState.WITHDRAWN
 
@@ -900,6 +911,114 @@ def test_who_may_not_see_an_account_learns_nothing_of_its_orders(kept: Gateway) 
     assert reply.error == (
         "not sent: order_id='A' was used before, on an account that this key is not for"
     )
+
+
+def test_a_row_whose_order_is_damaged_is_named_and_no_list_is_given(
+    kept: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A list without it would let the book take its key for a new one."""
+    kept.ask(**BUY, stream="s", journal="j")
+    assert kept.path is not None
+    kept.store.close()
+    with closing(sqlite3.connect(kept.path)) as record:
+        record.execute("""UPDATE requests SET parameters = '{"volume": "much"}'""")
+        record.commit()
+    kept.start()
+    for number in (1, 2):
+        reply = kept.ask(action="SNAPSHOT", id=number, session="s", book={"stream": "s"})
+        assert (reply["status"], reply.get("sent")) == ("SUCCESS", None)
+    (line,) = [text for text in caplog.messages if "damaged" in text]
+    assert line == (
+        "[RECORD] the record of request 'A' is damaged (Expected `float`, got `str` - at "
+        "`$.volume`)"
+    )
+
+
+def test_an_outcome_that_cannot_be_written_is_told_and_so_is_its_loss_at_the_end(
+    kept: Gateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    FullDisk(kept.store, monkeypatch)
+    assert kept.ask(**BUY)["status"] == "FILLED"
+    # A trouble that goes on is told once.
+    kept.tend(3)
+    full = "requests.db: the disk is full."
+    assert [text for text in caplog.messages if "full" in text] == [
+        f"[RECORD] The outcome of A is kept in memory: {full}",
+        f"[RECORD] {full}",
+    ]
+    caplog.clear()
+    kept.desk.close()
+    assert caplog.messages == [f"[RECORD] {full}"]
+
+
+def test_each_step_of_an_order_is_in_the_log_with_its_facts(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, "trueup.desk"):
+        filled = gateway.ask(**BUY, magic=7)
+        gateway.ask(**BUY, magic=7)
+    order = {"order_id": "A", "action": "BUY", "symbol": "EURUSD", "volume": 0.1, "magic": 7}
+    outcome = {
+        **{name: filled[name] for name in ("ticket", "deal", "filled_price", "retcode")},
+        "error": None,
+    }
+    steps = [
+        ("[DESK] Order A: came", {"event": "gateway.order", **order}),
+        (
+            "[DESK] Order A: FILLED",
+            {"event": "gateway.outcome", **order, **outcome, "repeated": None},
+        ),
+        ("[DESK] Order A: came", {"event": "gateway.order", **order}),
+        (
+            "[DESK] Order A: FILLED",
+            {"event": "gateway.outcome", **order, **outcome, "repeated": True},
+        ),
+    ]
+    told = [one for one in caplog.records if one.name == "trueup.desk"]
+    assert [one.getMessage() for one in told] == [words for words, _ in steps]
+    for one, (_, facts) in zip(told, steps, strict=True):
+        assert {name: one.__dict__.get(name, "is missing") for name in facts} == facts
+    assert "ticket" not in told[0].__dict__
+
+
+def test_the_gateway_says_who_it_is_and_what_the_asking_key_may(gateway: Gateway) -> None:
+    durable = [UNJOURNALLED] if gateway.path else []
+    said = gateway.ask(action="HELLO", uuid="u")
+    assert said == {
+        "status": "SUCCESS",
+        "server": "trueup",
+        "version": VERSION,
+        "capabilities": [*CAPABILITIES, *durable],
+        "epoch": "boot1",
+        "role": "trade",
+        "accounts": None,
+        "uuid": "u",
+    }
+    request = gateway.desk.read(b'{"action": "HELLO"}')
+    assert isinstance(request, Request)
+    reader = Access("screen", "", may_trade=False, accounts=frozenset({9, 7}))
+    reply = json.loads(gateway.desk.answer(request, access=reader))
+    assert (reply["role"], reply["accounts"]) == ("read", [7, 9])
+
+
+def test_a_quotation_and_a_missing_one_are_told_whole(gateway: Gateway) -> None:
+    assert gateway.ask(action="TICK", symbol="EURUSD", uuid=1) == {
+        "status": "SUCCESS",
+        "symbol": "EURUSD",
+        "bid": 1.1,
+        "ask": 1.1001,
+        "time_msc": 1_700_007_200_000,
+        "error": None,
+        "uuid": 1,
+    }
+    assert gateway.ask(action="TICK", symbol="NOPE") == {
+        "status": "FAILED",
+        "symbol": "NOPE",
+        "bid": None,
+        "ask": None,
+        "time_msc": None,
+        "error": "no quotes for NOPE: (-4, 'Terminal: Not found')",
+    }
 
 
 def test_a_damaged_row_is_logged_once_and_hinders_no_other(

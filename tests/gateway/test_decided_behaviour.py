@@ -387,7 +387,16 @@ UNREADABLE: dict[str, tuple[Callable[[DeskWorld], object], str]] = {
             calls("positions_get", AnswersEmpty()),
             calls("positions_total", AnswersEmpty()),
         ),
-        "the list is empty and the account has",
+        "the list is empty and the account has 110.01 of margin",
+    ),
+    # At some exchanges a pending order has a margin too, so margin proves nothing beside one.
+    "empty, and counted so, with a pending order": (
+        both(
+            lambda world: world.person.place("EURUSD", mt5.ORDER_TYPE_BUY_LIMIT, 0.1, 1.05),
+            calls("positions_get", AnswersEmpty()),
+            calls("positions_total", AnswersEmpty()),
+        ),
+        "the list is empty and the account has a floating result of -1.00",
     ),
     "no link": (lambda world: world.terminal.disconnect(), "no link to its trade server"),
     "no link, lists nothing": (
@@ -420,6 +429,8 @@ def test_what_cannot_be_read_is_failed_and_never_empty(name: str, action: str) -
     assert reply["status"] == "FAILED", reply
     if action == "GET_POSITIONS":
         assert says in reply["error"]
+        causes = {"no link": "no link", "another account": "other account"}
+        assert reply["cause"] == causes.get(name.partition(",")[0], "terminal")
 
 
 def test_an_empty_account_is_empty() -> None:

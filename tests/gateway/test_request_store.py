@@ -68,8 +68,19 @@ def test_what_was_written_is_there_again(kept: Kept) -> None:
     store.end("A", "settled", b'{"x":1}')
     found = kept.reopen().find("A")
     assert found is not None
-    assert (found.state, found.reply) == ("settled", b'{"x":1}')
+    assert (found.state, found.reply, found.ended_ns) == ("settled", b'{"x":1}', BEGAN_NS)
     assert kept.store.unsettled() == []
+
+
+def test_what_is_not_settled_is_listed_oldest_first_and_has_no_end(kept: Kept) -> None:
+    kept.add("B", "A", "C", state="prepared")
+    kept.store.end("B", "unknown", b"{}")
+    kept.store.end("C", "settled", b"{}")
+    found = kept.store.unsettled()
+    assert [(one.order_id, one.state, one.ended_ns) for one in found] == [
+        ("B", "unknown", None),
+        ("A", "prepared", None),
+    ]
 
 
 def test_an_id_is_taken_once_and_an_outcome_is_final(kept: Kept) -> None:
@@ -144,8 +155,12 @@ def test_a_database_of_something_else_is_refused(tmp_path: Path) -> None:
         connection.execute("CREATE TABLE journal_events (x)")
     connection.close()
     before = path.read_bytes()
-    with pytest.raises(StoreRefused, match="is a database of something else"):
+    with pytest.raises(StoreRefused) as refused:
         RequestStore(path, "boot", lambda: 1)
+    assert str(refused.value) == (
+        f"{path} is a database of something else; give the gateway's record of requests a file of "
+        "its own with --store."
+    )
     assert path.read_bytes() == before
 
 
@@ -161,8 +176,11 @@ def test_a_record_of_a_newer_release_is_refused(kept: Kept) -> None:
     with sqlite3.connect(kept.path) as connection:
         connection.execute("PRAGMA user_version=2")
     connection.close()
-    with pytest.raises(StoreRefused, match="newer release"):
+    with pytest.raises(StoreRefused) as refused:
         kept.open()
+    assert str(refused.value) == (
+        f"{kept.path} was written by a newer release of trueup; use that."
+    )
 
 
 # When it cannot be written.
@@ -173,8 +191,12 @@ def test_a_file_that_was_deleted_or_replaced_takes_nothing_more(kept: Kept) -> N
     if sys.platform == "win32":
         pytest.skip("Windows does not remove what is open")
     kept.path.unlink()
-    with pytest.raises(StoreTrouble, match="was moved, replaced or deleted while it was open"):
+    with pytest.raises(StoreTrouble) as trouble:
         kept.store.add(kept.entry("B"))
+    assert str(trouble.value) == (
+        f"{kept.path} was moved, replaced or deleted while it was open; put it back, or start the "
+        "gateway again."
+    )
     with pytest.raises(StoreTrouble, match="was moved, replaced or deleted"):
         kept.store.end("A", "settled", b"{}")
 
