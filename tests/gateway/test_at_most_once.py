@@ -711,6 +711,19 @@ def test_one_is_found_without_any_comment_where_only_one_fits(tmp_path: Path) ->
     assert found.ticket != known["ticket"]
 
 
+@pytest.mark.parametrize("kind", ["limit", "stop", "stop_limit"])
+def test_a_pending_order_is_found_without_its_comment_by_all_of_its_prices(
+    tmp_path: Path, kind: str
+) -> None:
+    gateway = Gateway(tmp_path / "requests.db", comment_replaced_by="")
+    gateway.ask(**{**BUY, "order_id": "shows what the broker does to comments"})
+    placed = {"order_id": "A", "symbol": "EURUSD", **CHANGES[kind]}
+    gateway.kill_at(GatewayPoint.AFTER_SEND, **placed)
+    gateway.tend(SETTLED_SEC)
+    (order,) = gateway.terminal.orders_get() or ()
+    assert (gateway.status().status, gateway.status().ticket) == ("PLACED", order.ticket)
+
+
 # Answers that leave it open.
 
 OPEN: dict[str, tuple[Any, str]] = {
@@ -1150,6 +1163,18 @@ def test_a_clock_that_goes_back_does_not_keep_the_gateway_from_looking(
     assert kept.ask(**BUY)["status"] == "UNKNOWN"
     kept.tend(3)
     assert kept.status().status == "FILLED"
+
+
+def test_a_clock_that_is_set_back_does_not_begin_the_grace_period_anew(
+    kept: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Waiting is measured by a clock that nobody sets."""
+    kept.kill_at(GatewayPoint.AFTER_RECORD, **BUY)
+    kept.tend(GRACE_SEC - 2)
+    hour_ns = 3_600 * 1_000_000_000
+    monkeypatch.setattr(kept.desk._record, "_now_ns", lambda: kept.clock.now_ns() - hour_ns)
+    kept.tend(GRACE_SEC)
+    assert kept.status().status == "REJECTED"
 
 
 # An account is a login at a server.
