@@ -17,7 +17,12 @@ from hypothesis import strategies as st
 from tests.gateway.test_at_most_once import BUY, HEDGING, OTHER, Gateway
 from tests.support.posix_limits import posix_only
 from trueup.gateway.desk.desk import Desk
-from trueup.gateway.record.account_files import AccountRecords, data_folder, name_of
+from trueup.gateway.record.account_files import (
+    AccountRecords,
+    data_folder,
+    move_record,
+    name_of,
+)
 from trueup.gateway.record.account_lock import AccountLock
 from trueup.gateway.record.store import (
     ELSEWHERE,
@@ -326,7 +331,9 @@ def test_an_id_is_unknown_while_the_account_s_own_file_cannot_be_read(gateway: A
 
 
 @pytest.mark.parametrize("is_killed", [False, True], ids=["ended", "killed"])
-def test_the_record_of_a_port_becomes_that_of_the_account(tmp_path: Path, is_killed: bool) -> None:
+def test_the_record_of_a_port_becomes_that_of_the_account(
+    tmp_path: Path, is_killed: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     earlier = tmp_path / "requests-5555.db"
     if is_killed:
         killed(earlier, "A")
@@ -342,6 +349,7 @@ def test_the_record_of_a_port_becomes_that_of_the_account(tmp_path: Path, is_kil
     assert found is not None
     assert (found.state, found.number) == ("settled", 1)
     assert not list(tmp_path.glob("requests-5555*"))
+    assert caplog.messages == [f"[RECORD] {earlier} is requests-{LOGIN}@{SERVER}.db from now on"]
     records.close()
 
 
@@ -356,6 +364,38 @@ def test_a_record_that_has_another_account_too_is_left_alone_and_its_ids_are_tak
     states = {one.order_id: one.state for one in map(records.find, "ABC") if one is not None}
     assert states == {"A": ELSEWHERE, "B": ELSEWHERE, "C": "settled"}
     records.close()
+
+
+def test_a_record_is_renamed_with_all_that_is_in_it(tmp_path: Path) -> None:
+    earlier, path = written(tmp_path / "earlier.db", entry("A")), tmp_path / "later.db"
+    move_record(earlier, path)
+    assert [one.name for one in tmp_path.iterdir()] == ["later.db"]
+    store = RequestStore(path, "boot", lambda: NOW_NS)
+    assert store.find("A") is not None
+    store.close()
+
+
+def test_a_record_that_cannot_be_renamed_stays_and_the_reason_is_told(tmp_path: Path) -> None:
+    def refused(name: str, to: Path = tmp_path / "later.db") -> str:
+        with pytest.raises(StoreTrouble) as trouble:
+            move_record(tmp_path / name, to)
+        assert (tmp_path / name).exists()
+        return str(trouble.value).removeprefix(f"{tmp_path / name} cannot be renamed to later.db")
+
+    (tmp_path / "notes.db").write_text(
+        "no database at all, and longer than its header", encoding="utf-8"
+    )
+    assert refused("notes.db") == " (file is not a database)."
+    with sqlite3.connect(tmp_path / "other.db") as connection:
+        connection.execute("CREATE TABLE x (y)")
+    connection.close()
+    assert refused("other.db") == " (it is a database of something else)."
+    written(tmp_path / "mine.db", entry("A"))
+    nowhere = tmp_path / "nowhere" / "later.db"
+    assert refused("mine.db", nowhere) == " (No such file or directory)."
+    held = RequestStore(tmp_path / "mine.db", "other", lambda: NOW_NS)
+    assert refused("mine.db") == " (database is locked)."
+    held.close()
 
 
 def test_files_of_others_are_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

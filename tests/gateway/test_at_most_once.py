@@ -626,6 +626,7 @@ def test_a_module_that_raises_ends_nothing_and_what_was_sent_stays_open(
     function: str,
     status: str,
     kind: type[Exception],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     def breaks(*args: Any, **named: Any) -> None:
         raise kind("a value that it does not take")
@@ -635,6 +636,8 @@ def test_a_module_that_raises_ends_nothing_and_what_was_sent_stays_open(
         reply = gateway.ask(**BUY)
     assert reply["status"] == status
     assert "a value that it does not take" in reply["error"]
+    # What was sent is no failure of the request: the record finds out about it.
+    assert caplog.messages == ["[DESK] BUY failed"] * (function == "symbol_info")
     assert gateway.ask(action="GET_POSITIONS")["status"] == "SUCCESS"
     assert gateway.executions() == []
 
@@ -741,7 +744,7 @@ OPEN: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("outcome", OPEN)
 def test_an_answer_that_leaves_it_open_is_unknown_until_the_terminal_shows(
-    gateway: Gateway, outcome: str
+    gateway: Gateway, outcome: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     fault, becomes = OPEN[outcome]
     gateway.terminal.faults.next_send(fault)
@@ -752,6 +755,10 @@ def test_an_answer_that_leaves_it_open_is_unknown_until_the_terminal_shows(
     gateway.tend(2 * SETTLED_SEC)
     found = gateway.status()
     assert (found.state, found.status) == (RequestState.SETTLED, becomes)
+    if outcome != "10009 without figures":
+        words = found.error or f"ticket {found.ticket}"
+        assert f"[RECORD] Order A: {becomes}, {words}" in caplog.messages
+        assert bool(found.error) == (becomes == "REJECTED")
     assert gateway.ask(**BUY)["status"] == becomes
     executed = gateway.terminal.ledger.positions.values()
     assert len(executed) == (becomes == "FILLED")

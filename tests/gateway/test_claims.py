@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import logging
 import os
 import sqlite3
 import subprocess
@@ -160,14 +161,30 @@ def test_scope_that_is_not_valid_is_an_error(gateway: Gateway, scope: Any, said:
 # Leases.
 
 
+def handed_over(caplog: pytest.LogCaptureFixture) -> list[tuple[int, str]]:
+    """What the log says of claims that another writer has now, with its levels."""
+    return [
+        (one.levelno, one.getMessage())
+        for one in caplog.records
+        if "has the claim" in one.getMessage()
+    ]
+
+
 def test_claim_of_a_dead_holder_ends_after_the_lease_when_another_claims(
-    gateway: Gateway,
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     claim(gateway, "a", 7)
     gateway.wait(LEASE_SEC)
     assert claim(gateway, "b", 7)["status"] == "REJECTED"
     gateway.wait(0.001)
     assert claim(gateway, "b", 7)["status"] == "SUCCESS"
+    now, former = (
+        f"stream 'stream-{run}' (process 12 on vps, since 2023-11-14 {since} UTC)"
+        for run, since in (("b", "22:14:20"), ("a", "22:13:20"))
+    )
+    assert handed_over(caplog) == [
+        (logging.WARNING, f"[RECORD] {now} has the claim of {former} now")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -252,11 +269,16 @@ def test_restarted_gateway_knows_the_claims_and_gives_each_a_lease(gateway: Gate
     assert claim(gateway, "b", 7)["status"] == "SUCCESS"
 
 
-def test_restarted_program_takes_its_own_claim_over_at_once(gateway: Gateway) -> None:
+def test_restarted_program_takes_its_own_claim_over_at_once(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
     claim(gateway, "a", 7, journal="j", stream="s")
     assert claim(gateway, "b", 7, 8, journal="k", stream="s")["status"] == "REJECTED"
     assert claim(gateway, "b", 7, 8, journal="j", stream="t")["status"] == "REJECTED"
-    assert claim(gateway, "b", 7, 8, journal="j", stream="s")["status"] == "SUCCESS"
+    with caplog.at_level(logging.INFO, "trueup.record"):
+        assert claim(gateway, "b", 7, 8, journal="j", stream="s")["status"] == "SUCCESS"
+    # An everyday event, and no warning.
+    assert [level for level, _ in handed_over(caplog)] == [logging.INFO]
     # The run before may live on, where a journal was copied: its orders are refused by name.
     refused = order(gateway, "a")
     assert refused["status"] == "REJECTED"

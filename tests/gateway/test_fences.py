@@ -115,10 +115,16 @@ def test_former_writer_gets_neither_its_claim_nor_a_reading(gateway: Gateway) ->
     assert order(gateway, 6, claim="b")["status"] == "FILLED"
 
 
-def test_refused_orders_are_counted_over_a_restart(gateway: Gateway) -> None:
+def test_refused_orders_are_counted_over_a_restart(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
     claim(gateway, 6)
     order(gateway, 5)
     order(gateway, 4)
+    assert [text for text in caplog.messages if "former" in text] == [
+        f"[RECORD] Refused an order of a former writer of journal j ({number} so far)"
+        for number in (1, 2)
+    ]
     assert claim(gateway, 6)["refused"] == 2
     gateway.start()
     order(gateway, 5)

@@ -224,13 +224,15 @@ def test_a_file_that_cannot_grow_takes_nothing_and_then_goes_on(kept: Kept) -> N
 
 @posix_only
 def test_a_place_that_cannot_be_written_is_good_for_reading_alone_until_it_can(
-    tmp_path: Path,
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "closed"
     folder.mkdir()
     folder.chmod(0o555)
     with without_root():
         store = RequestStore(folder / "requests.db", "boot", lambda: 1)
+        (told,) = caplog.messages
+        assert told.startswith(f"[RECORD] No order can be taken now: {folder / 'requests.db'}: ")
         entry = Entry("A", 7, "Demo", b"{}", b"{}", b"{}", "boot", 1, "prepared")
         with pytest.raises(StoreTrouble, match=r"it cannot be opened|folder cannot be made"):
             store.add(entry)
