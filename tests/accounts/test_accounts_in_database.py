@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from tests.journal.postgres_server import PostgresServer, binaries
+from tests.journal.conftest import server_programs
+from tests.journal.postgres_server import PostgresServer
 from tests.paper.test_paper_processes import Running, Shell
+from tests.support.asked import account_rows
 from tests.support.many_gateways import FIRST_LOGIN, ManyGateways
 from tests.support.servers import until
 from trueup.journal import open_reader
@@ -40,7 +42,7 @@ class World:
         (folder / "mine.py").write_text(STRATEGY, "utf-8")
         done = self.shell.run("config", "init", "--accounts", self.url)
         assert done.returncode == 0, done.stderr
-        self.sql("INSERT INTO trueup_accounts (name, interval) VALUES ('*', 0.2)")
+        self.sql("INSERT INTO trueup_accounts (name, interval) VALUES ('*', 0.5)")
         for number in range(COUNT):
             if number != SPARE:
                 self.add(number)
@@ -63,11 +65,9 @@ class World:
         )
 
     def rows(self) -> dict[str, Any]:
-        done = self.shell.run("accounts", "--json")
-        found = json.loads(done.stdout)["processes"] if done.returncode < 2 else [{"accounts": []}]
-        return {row["name"]: row for row in found[0]["accounts"]}
+        return account_rows(self.shell.folder)
 
-    def all_have(self, numbers: range, **wanted: object) -> None:
+    def all_have(self, numbers: Iterable[int], **wanted: object) -> None:
         """Wait until accounts have these values."""
 
         def have() -> bool:
@@ -90,11 +90,9 @@ class World:
 
 
 @pytest.fixture
-def world(postgres_server: PostgresServer, tmp_path: Path) -> Iterator[World]:
-    programs = binaries()
-    assert programs is not None
+def world(tmp_path: Path) -> Iterator[World]:
     # Three of them are kept for the administrator.
-    server = PostgresServer(programs, "max_connections=14")
+    server = PostgresServer(server_programs(), "max_connections=14")
     try:
         with ManyGateways(COUNT) as gateways:
             made = World(tmp_path, server, gateways)
@@ -138,15 +136,16 @@ def test_accounts_of_a_table_are_run_changed_killed_and_run_again(world: World) 
     world.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {OURS}")
     world.sql("UPDATE trueup_accounts SET paused = true WHERE name <> '*'")
     others = [number for number in range(COUNT) if number != 5]
-    for number in others:
-        world.all_have(range(number, number + 1), paused="trueup_accounts", state="running")
+    world.all_have(others, paused="trueup_accounts", state="running")
     # Killed, it leaves every stream to the next process.
     world.process.child.kill()
     world.process.child.wait()
     world.sql("UPDATE trueup_accounts SET paused = NULL WHERE name <> '*'")
     world.process = world.start("second.log")
-    for number in others:
-        world.all_have(range(number, number + 1), state="running", positions=1, paused="")
+    world.all_have(others, state="running", positions=1, paused="")
+    # As a person reads it.
+    told = json.loads(world.shell.run("accounts", "--json").stdout)["processes"]
+    assert [len(one["accounts"]) for one in told] == [len(others)]
     for number in others:
         kinds = [kind for kind, _ in world.kinds(number)]
         assert (kinds.count("OrderCreated"), kinds.count("OrderFilled")) == (1, 1), number

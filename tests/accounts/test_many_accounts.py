@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from tests.paper.test_paper_processes import Running, Shell
+from tests.support.asked import account_rows
 from tests.support.many_gateways import FIRST_LOGIN, ManyGateways
 from tests.support.servers import until
 from trueup.journal import open_reader
-from trueup.runtime.control.state_files import ask_process
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -43,8 +43,9 @@ class Ticks(BuysOnce):
 # Far longer than any delay of a busy machine: whoever waited for the hung gateway would show it.
 TIMEOUT_SEC = 8
 DEADLINE_SEC = 90.0
+# Each question and its answer take a millisecond or two of the CPU.
+PAUSE_SEC = 0.05
 NONE = {"syncs": 0}
-ASK = {"command": "accounts"}
 COUNT = 20
 BUYS, FAILS, TICKS, ORDERS_HANG, HANGS, DEAD, SPARE = 0, 1, 2, 16, 17, 18, 19
 STRATEGIES_OF = {BUYS: "BuysOnce", FAILS: "Fails", TICKS: "Ticks", ORDERS_HANG: "BuysOnce"}
@@ -80,7 +81,7 @@ class Accounts:
 
     def write(self) -> None:
         head = (
-            f'[defaults]\ninterval = 0.2\ntimeout_ms = {TIMEOUT_SEC * 1000}\njournal = "books.db"\n'
+            f'[defaults]\ninterval = 0.5\ntimeout_ms = {TIMEOUT_SEC * 1000}\njournal = "books.db"\n'
             '[accounts.bad]\nmagic = "seven"\n'
         )
         path = self.shell.folder / "accounts.toml"
@@ -88,16 +89,13 @@ class Accounts:
         draft.write_text(head + "\n".join(self.entries.values()), "utf-8")
         os.replace(draft, path)
 
-    def told(self) -> dict[str, Any]:
-        """Return what the process answers to `trueup accounts`."""
-        folder = self.shell.folder / ".trueup"
-        (path,) = until(lambda: list(folder.glob("accounts-*.json")), DEADLINE_SEC)
-        told = ask_process(json.loads(path.read_text())["control"], ASK, 30_000, "The process")
-        return {**told, "rows": {row["name"]: row for row in told["accounts"]}}
-
     def rows(self) -> dict[str, Any]:
-        rows: dict[str, Any] = self.told()["rows"]
-        return rows
+        """Return what the process answers to `trueup accounts`, by account; nothing before that."""
+        return account_rows(self.shell.folder)
+
+    def has_synced(self) -> bool:
+        rows = self.rows()
+        return all(rows.get(name, NONE)["syncs"] for name in HEALTHY)
 
     def when(self, name: str, **wanted: object) -> None:
         """Wait until an account has these values."""
@@ -106,7 +104,7 @@ class Accounts:
             row = self.rows().get(name, {})
             return all(row.get(key) == value for key, value in wanted.items())
 
-        until(has, DEADLINE_SEC)
+        until(has, DEADLINE_SEC, pause_sec=PAUSE_SEC)
 
     def sync_all(self, names: list[str], count: int) -> None:
         """Wait until each of these accounts has made so many more syncs."""
@@ -116,7 +114,7 @@ class Accounts:
             rows = self.rows()
             return all(rows[name]["syncs"] >= before[name] + count for name in names)
 
-        until(have, DEADLINE_SEC)
+        until(have, DEADLINE_SEC, pause_sec=PAUSE_SEC)
 
     def kinds(self, number: int) -> list[tuple[str, str]]:
         """The kinds and authors of an account's journalled events."""
@@ -131,7 +129,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Accounts]:
     made = Accounts(tmp_path_factory.mktemp("accounts"))
     try:
         # Any of the tests may be the first in its process.
-        until(lambda: all(made.rows().get(name, NONE)["syncs"] for name in HEALTHY), DEADLINE_SEC)
+        until(made.has_synced, DEADLINE_SEC, pause_sec=PAUSE_SEC)
         yield made
     finally:
         for child in made.shell.children:
@@ -169,7 +167,9 @@ def test_an_order_without_a_reply_and_a_failing_strategy_stay_with_their_account
     world.when(f"a{BUYS}", positions=1)
     world.when(f"a{TICKS}", positions=1)
     world.sync_all([*HEALTHY, f"a{FAILS}", f"a{BUYS}"], 5)
-    until(lambda: ("SendStarted", "") in world.kinds(ORDERS_HANG), DEADLINE_SEC)
+    until(
+        lambda: ("SendStarted", "") in world.kinds(ORDERS_HANG), DEADLINE_SEC, pause_sec=PAUSE_SEC
+    )
     # The strategy is not called again and again while it is paused for its failure.
     assert world.process.text().count("[STRATEGY]") == 1
 
@@ -200,7 +200,7 @@ def test_accounts_are_added_removed_and_paused_while_the_process_runs(world: Acc
     world.write()
     world.when(f"a{SPARE}", state="running")
     world.when("a8", paused="accounts.toml", state="running")
-    until(lambda: "a9" not in world.rows(), DEADLINE_SEC)
+    until(lambda: "a9" not in world.rows(), DEADLINE_SEC, pause_sec=PAUSE_SEC)
     assert ("BotStopped", "accounts.toml") in world.kinds(9)
     # The book goes on where it stopped; whoever asks by name is in the journal.
     world.entries[9] = removed
@@ -210,7 +210,7 @@ def test_accounts_are_added_removed_and_paused_while_the_process_runs(world: Acc
     world.shell.run("accounts", "--reread", "--who", "bert")
     world.when("a9", state="running")
     world.when("a8", paused="")
-    until(lambda: "a10" not in world.rows(), DEADLINE_SEC)
+    until(lambda: "a10" not in world.rows(), DEADLINE_SEC, pause_sec=PAUSE_SEC)
     # A file that cannot be read changes nothing.
     path = world.shell.folder / "accounts.toml"
     whole = path.read_text("utf-8")

@@ -24,21 +24,30 @@ def server_programs() -> Path:
     return programs
 
 
-def _started() -> Iterator[PostgresServer]:
-    server = PostgresServer(server_programs())
-    yield server
-    server.remove()
+# Each folder that imports the fixture has an instance of its own; all share the server.
+_shared: list[PostgresServer] = []
+_users: list[object] = []
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
-    yield from _started()
+    """The server of this process; a test that stops it starts it again."""
+    user = object()
+    if not _shared:
+        _shared.append(PostgresServer(server_programs()))
+    _users.append(user)
+    yield _shared[0]
+    _users.remove(user)
+    if not _users:
+        _shared.pop().remove()
 
 
 @pytest.fixture
 def own_postgres_server() -> Iterator[PostgresServer]:
     """A server that the test may stop."""
-    yield from _started()
+    server = PostgresServer(server_programs())
+    yield server
+    server.remove()
 
 
 @pytest.fixture(scope="session")

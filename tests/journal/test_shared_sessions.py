@@ -1,4 +1,4 @@
-"""Two hundred streams of a process on a server that allows twenty connections."""
+"""Eighty streams of a process on a server that allows twenty connections."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.journal.conftest import server_programs
 from tests.journal.places import PostgresPlace, WriterProcess, make_tables, orders
-from tests.journal.postgres_server import PostgresServer, binaries
+from tests.journal.postgres_server import PostgresServer
 from tests.support.processes import stopped
 from tests.support.servers import until
 from trueup.errors import JournalConflict, JournalError
@@ -29,7 +30,7 @@ from trueup.journal.reading import table
 from trueup.journal.writing.store import StoredJournal
 
 pytestmark = pytest.mark.timeout(300)
-STREAMS, THREADS, APPENDS, EACH = 200, 8, 5, 10
+STREAMS, THREADS, APPENDS, EACH = 80, 8, 5, 10
 NAMES = [f"account-{number}" for number in range(STREAMS)]
 PROGRAM = Path(__file__).with_name("many_writers_process.py")
 SOURCES = Path(__file__).parents[2] / "src"
@@ -38,11 +39,8 @@ CUT = f"SELECT pg_terminate_backend(pid) {OURS}"
 
 
 @pytest.fixture(scope="module")
-def small_server(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
-    programs = binaries()
-    # Without one, `postgres_server` has skipped the test.
-    assert programs is not None
-    server = PostgresServer(programs, "max_connections=20")
+def small_server() -> Iterator[PostgresServer]:
+    server = PostgresServer(server_programs(), "max_connections=20")
     yield server
     server.remove()
 
