@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,23 @@ from tests.paper.fake_broker import World
 from tests.support.desk_world import BUY, HEDGING, OTHER, SELL, DeskWorld
 from tests.support.make import RefusingJournal
 from tests.support.order_world import OrderWorld
+from trueup.core.account.intended_account import IntendedAccount
+from trueup.core.account.trust import Bound
+from trueup.core.dates import iso
 from trueup.core.limits.modes import BY_FAILURE
 from trueup.core.policy import Action, Adopt, Policy
 from trueup.errors import JournalConflict, JournalError
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.journal.memory import MemoryJournal
 from trueup.observe.status.findings import DOUBT_PATIENCE_SEC, PATIENCE_SEC
-from trueup.observe.status.status import State, Status, Verdict
+from trueup.observe.status.status import PriceRow, State, Status, Verdict
+from trueup.protocol.ticks import Tick
 from trueup.runtime.bot.crash_points import CrashPoint
-from trueup.runtime.control.commands.status import PRICE_OLD_SEC, StatusSource
-from trueup.runtime.trading.loop import TradingLoop
+from trueup.runtime.control.commands.status import PRICE_OLD_SEC, StatusSource, _price
+from trueup.runtime.story.story import last_entries
+from trueup.runtime.sync.results import SyncResult, SyncStatus
+from trueup.runtime.time.clock import Moment
+from trueup.runtime.trading.loop import Feed, TradingLoop
 from trueup.runtime.trading.prices import GatewayPrices
 from trueup.sim.terminal.person import Person
 from trueup.sim.terminal.terminal_faults import AnswerLost
@@ -417,6 +425,175 @@ def test_a_price_that_does_not_move_is_marked_as_old() -> None:
     world.broker.wait(PRICE_OLD_SEC + 1)
     (old,) = world.status().prices
     assert (old.bid, old.is_old) == (1.1, True)
+
+
+def feed(tick: Tick | None, seen: Moment | None = None, unknown: str | None = None) -> Feed:
+    class Source:
+        def latest(self, wait_ms: int) -> None:
+            """Tell nothing."""
+
+    made = Feed("EURUSD", Source())
+    made.tick, made.seen, made.unknown = tick, seen, unknown
+    return made
+
+
+def test_a_price_is_told_with_the_time_of_its_arrival_and_that_of_the_market() -> None:
+    seen = Moment(1_767_571_200_000_000_000, 5_000_000_000, 7)
+    tick = Tick("EURUSD", 1.1, 1.1001, 1_767_571_199_500)
+    age_ns = seen.age_ns + PRICE_OLD_SEC * 1_000_000_000
+    assert _price(feed(tick, seen), age_ns) == PriceRow(
+        symbol="EURUSD",
+        bid=1.1,
+        ask=1.1001,
+        at="2026-01-05T00:00:00.000+00:00",
+        age_sec=60.0,
+        market_time="2026-01-04T23:59:59.500+00:00",
+        is_old=False,
+    )
+    old = _price(feed(tick, seen), age_ns + 40_000_000)
+    assert (old.is_old, old.age_sec) == (True, 60.0)
+    # A price that cannot be renewed is old at once.
+    lost = _price(feed(tick, seen, "Gateway offline"), seen.age_ns)
+    assert (lost.is_old, lost.trouble, lost.age_sec) == (True, "Gateway offline", 0.0)
+    timeless = _price(feed(Tick("EURUSD", 1.1, 1.1001, 0), seen), age_ns)
+    assert timeless.market_time is None
+    first = _price(feed(Tick("EURUSD", 1.1, 1.1001, 1), seen), age_ns)
+    assert first.market_time == "1970-01-01T00:00:00.001+00:00"
+    nothing = PriceRow(symbol="EURUSD", trouble="Gateway offline")
+    assert _price(feed(None, None, "Gateway offline"), age_ns) == nothing
+    assert _price(feed(tick), age_ns) == PriceRow(symbol="EURUSD")
+
+
+def test_why_nothing_opens_while_the_broker_is_not_seen() -> None:
+    world = BotWorld()
+    for result, words in (
+        (None, "until the broker has been seen"),
+        (SyncResult(SyncStatus.SUCCESS, errors=["no"]), ""),
+        (SyncResult(SyncStatus.PARTIAL), ""),
+        (SyncResult(SyncStatus.DEGRADED), "while the broker is not believed"),
+        (SyncResult(SyncStatus.DEGRADED, errors=["Gateway offline", "more"]), "while Gateway off"),
+        (SyncResult(SyncStatus.FAILED, errors=["no list"]), "while no list"),
+    ):
+        world.loop.last_result = result
+        assert world.status().entries_refused.startswith(words)
+        assert bool(world.status().entries_refused) == bool(words)
+
+
+@pytest.mark.parametrize(
+    ("intended", "needs"),
+    [
+        (
+            IntendedAccount(),
+            "Log the terminal in to the book's account; or, to bind the book to the terminal's "
+            "account from now on, `trueup rebind`.",
+        ),
+        (
+            IntendedAccount(Bound(5_000_001, "Simulated-Demo"), "TRUEUP_ACCOUNT"),
+            "Log the terminal in to 5000001@Simulated-Demo, or correct TRUEUP_ACCOUNT.",
+        ),
+        # An account that the program itself names is no setting.
+        (
+            IntendedAccount(Bound(5_000_001, "Simulated-Demo")),
+            "Log the terminal in to 5000001@Simulated-Demo.",
+        ),
+        # The book has a third account, so neither login corrects both.
+        (
+            IntendedAccount(Bound(7, "Simulated-Demo"), "TRUEUP_ACCOUNT"),
+            "Log the terminal in to the book's account; or, to bind the book to the terminal's "
+            "account from now on, `trueup rebind`.",
+        ),
+    ],
+)
+def test_another_account_is_told_with_what_corrects_it(
+    intended: IntendedAccount, needs: str
+) -> None:
+    world = BotWorld(others=(OTHER,))
+    world.broker.sync()
+    assert world.broker.terminal.login(OTHER.login)
+    world.broker.reconciler.intended = intended
+    world.loop.last_result = world.broker.sync()
+    assert world.status().needs == [needs]
+
+
+def test_the_log_tells_a_state_once_and_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "trueup.status")
+    world = BotWorld()
+    world.turn(3)
+    assert caplog.messages == []
+    world.broker.mangle(*[lambda _: b"no JSON"] * 3)
+    for _ in range(3):
+        world.loop.last_result = world.broker.sync()
+        world.desk.turn()
+    (told,) = [one for one in caplog.records if one.name == "trueup.status"]
+    status = world.status()
+    assert (told.levelname, told.getMessage()) == (
+        "WARNING",
+        f"[STATUS] {status.sentence} {status.works}",
+    )
+    world.broker.wait(PATIENCE_SEC)
+    world.broker.mangle(lambda _: b"no JSON")
+    world.loop.last_result = world.broker.sync()
+    world.desk.turn()
+    last = [one for one in caplog.records if one.name == "trueup.status"][-1]
+    needs = " ".join(world.status().needs)
+    assert needs
+    assert last.getMessage().endswith(f" To do: {needs}")
+    for _ in range(3):
+        world.loop.last_result = world.broker.sync()
+        world.desk.turn()
+    over = [one for one in caplog.records if one.name == "trueup.status"][-1]
+    status = world.status()
+    assert (over.levelname, over.getMessage()) == (
+        "INFO",
+        f"[STATUS] {status.sentence} {status.works}",
+    )
+
+
+def test_the_last_events_are_read_again_only_after_a_change_of_the_book(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    journal = RefusingJournal()
+    world = BotWorld(journal=journal)
+    world.broker.person.open("EURUSD", BUY, 0.1)
+    world.broker.sync()
+    reads: list[object] = []
+    is_gone = False
+
+    def counted(journal: Any) -> Any:
+        reads.append(journal)
+        if is_gone:
+            raise JournalError("the disk is gone")
+        return last_entries(journal)
+
+    monkeypatch.setattr("trueup.runtime.control.commands.status.last_entries", counted)
+    before = world.status().events
+    assert before
+    assert world.status().events == before
+    assert reads == [journal]
+    world.broker.person.open("EURUSD", BUY, 0.1)
+    world.broker.sync()
+    # What could not be read is read at the next question; until then the earlier events stay.
+    is_gone = True
+    assert world.status().events == before
+    is_gone = False
+    assert world.status().events[0] != before[0]
+    assert BotWorld().status().events == []
+
+
+def test_the_times_of_a_status_are_those_of_its_readings() -> None:
+    world = BotWorld()
+    world.broker.sync()
+    world.broker.wait(3)
+    status = world.status()
+    assert status.age_sec == pytest.approx(3.0)
+    now_ns = world.broker.clock.now_ns()
+    assert status.now == iso(now_ns)
+    assert status.checked == iso(now_ns - 3_000_000_000)
+    assert status.next_look == iso(world.broker.reconciler.due_ns)
+    latest = world.broker.reconciler.latest
+    assert latest is not None
+    assert status.sync_ms == round(latest.sync_time_ms, 1)
+    assert status.sync_count == world.broker.reconciler.sync_count > 0
 
 
 # The journal, and contradictions.
