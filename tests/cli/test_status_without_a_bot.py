@@ -15,19 +15,25 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tests.cli.test_bot_processes import start
+from tests.cli.test_doctor import status as made_status
 from tests.paper.test_paper_processes import Shell
 from tests.support.make import bound, created, pending, position
 from trueup.cli import app
 from trueup.core.book import events
+from trueup.core.claims import shadow_stream_of
+from trueup.core.dates import iso
 from trueup.core.model import Side
-from trueup.journal import open_journal
+from trueup.errors import NotSent, OutcomeUnknown, SettingsError, TrueupError
+from trueup.journal import open_journal, open_reader
 from trueup.journal.backends import sqlite
 from trueup.journal.writing.store import StoredJournal
+from trueup.observe.status.facts import Fate
 from trueup.observe.status.status import SCHEMA, Status
 from trueup.runtime.bot.portfolio import PortfolioManager
-from trueup.runtime.control import bots
+from trueup.runtime.control import bots, gathering
 from trueup.runtime.control.bots import ENDED, Bot
-from trueup.runtime.control.last_known import last_known
+from trueup.runtime.control.last_known import book_of, by_journal, last_known
+from trueup.runtime.control.programs import Program, note_program
 from trueup.runtime.control.state_files import StateFile
 
 NOW_NS = 1_767_621_787_000_000_000
@@ -164,6 +170,227 @@ def test_of_several_books_the_one_that_was_opened_last_is_told_and_the_others_na
     assert "stream new" in flat(run())
     assert "the journal has more books: --stream old" in flat(run())
     assert "stream old" in flat(run("--stream", "old"))
+
+
+def test_a_stream_that_is_not_there_is_told_with_those_that_are(folder: Path) -> None:
+    left_behind(stream="old")
+    with pytest.raises(SettingsError) as wrong:
+        last_known(JOURNAL, "new", NOW_NS)
+    assert str(wrong.value) == f"--stream='new' is not valid: {JOURNAL} has 'old'."
+    left_behind(stream="older", at_ns=NOW_NS - 1)
+    with pytest.raises(SettingsError, match=r"has 'old', 'older'\.$"):
+        last_known(JOURNAL, "new", NOW_NS)
+    # The page's way: an error is told in the status, but for a wrong name.
+    with pytest.raises(SettingsError, match=r"has 'old', 'older'\.$"):
+        by_journal(JOURNAL, "new", NOW_NS)
+    empty = folder / "empty.db"
+    with opened(empty, "gone"):
+        pass
+    with pytest.raises(SettingsError, match=r"has 'gone'\.$"):
+        last_known(empty, "new", NOW_NS)
+
+
+def test_the_journal_of_a_watch_beside_a_bot_is_no_bots() -> None:
+    with opened(stream=shadow_stream_of("7@Demo")):
+        pass
+    with pytest.raises(SettingsError) as watch:
+        last_known(JOURNAL, None, NOW_NS)
+    assert str(watch.value) == (
+        f"--journal='{JOURNAL}' is not valid: this is the journal of a watch beside a bot; "
+        "`trueup watch` goes on with it and reports."
+    )
+
+
+def test_a_bot_without_a_journal_here_is_told_with_what_to_give() -> None:
+    told = by_journal(None, "mine", NOW_NS)
+    assert (told.journal, told.journal_file, told.stream) == ("", "", "mine")
+    assert told.journal_trouble.startswith(
+        "The bot has no journal in a file; give --journal, if it keeps one on a server"
+    )
+    JOURNAL.parent.mkdir()
+    JOURNAL.write_bytes(b"not a database, and longer than a header " * 40)
+    told = by_journal(JOURNAL, None, NOW_NS)
+    assert (told.journal, told.stream) == (str(JOURNAL), "")
+    assert told.journal_file == str(JOURNAL.resolve())
+    assert "paper.db" in told.journal_trouble
+
+
+def test_the_facts_of_a_journal_are_in_its_status() -> None:
+    left_behind(stream="old", at_ns=NOW_NS - 1)
+    left_behind(stream="new", halts=True)
+    fate = Fate(pid=7, symbol="EURUSD", started="then", gateway="tcp://h:1")
+    told = last_known(JOURNAL, None, NOW_NS + 5_000_000_000, fate)
+    assert (told.journal, told.journal_file) == (str(JOURNAL), str(JOURNAL.resolve()))
+    assert (told.stream, told.others) == ("new", ["old"])
+    assert (told.pid, told.symbol, told.started, told.endpoint) == (
+        *(7, "EURUSD", "then", "tcp://h:1"),
+    )
+    assert told.now == iso(NOW_NS + 5_000_000_000)
+    assert told.events[0].action == "HALT"
+    missing, halt = told.held[0], told.findings
+    assert (missing.kind, missing.symbol, missing.ticket) == ("missing", "EURUSD", 6)
+    assert missing.reason == (
+        "Ticket 6, LONG 0.01L @ 1.0543, is not in the broker's list since 14:03:07 UTC, no proof"
+    )
+    assert missing.until == "the deals that close it, or its return to the broker's list"
+    assert halt
+
+
+def test_the_time_of_a_book_is_that_of_its_last_event_also_if_it_was_saved_whole() -> None:
+    with opened() as journal:
+        journal.append([bound(), events.PositionAdopted(at_ns=NOW_NS, position=HELD)])
+        with open_reader(JOURNAL) as reader:
+            book, last_ns = book_of(reader)
+            assert last_ns == NOW_NS
+        journal.checkpoint(2, book.state())
+    with open_reader(JOURNAL) as reader:
+        again, last_ns = book_of(reader)
+    assert (last_ns, set(again.holdings)) == (NOW_NS, {5})
+    with opened(stream="empty"):
+        pass
+    with open_reader(JOURNAL, "empty") as reader:
+        assert book_of(reader)[1] is None
+
+
+# Which books of a folder are told, and from where.
+
+
+def bot_of(pid: int, started: str, **fields: Any) -> Bot:
+    bot = Bot(pid, f"tcp://127.0.0.1:{pid}", "EURUSD", started, **fields)
+    bots.state_file(pid, bot.account).write(bot)
+    return bot
+
+
+class Folder:
+    """A folder of bots: which have an open port, which answer, and which live."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.listening: set[int] = set()
+        self.alive: set[int] = set()
+        self.answers: dict[int, Any] = {}
+        self.told: list[tuple[Any, ...]] = []
+        patch = monkeypatch.setattr
+        patch(bots, "listens", lambda port, _: int(port.rpartition(":")[2]) in self.listening)
+        patch(gathering, "is_alive", lambda pid: pid in self.alive)
+        patch(gathering, "ask_bot", self._ask)
+        patch(gathering, "_by_journal", self._by_journal)
+        patch(gathering, "read_status", lambda answer: answer)
+
+    def _ask(self, bot: Bot, command: str) -> dict[str, Any]:
+        assert command == "status"
+        answer = self.answers.get(bot.pid)
+        if isinstance(answer, Exception):
+            raise answer
+        return {"ok": True, "status": answer}
+
+    def _by_journal(self, place: Any, stream: str | None, fate: Fate | None) -> Any:
+        if str(place).startswith("postgresql:"):
+            raise SettingsError("--stream", "s", "no")
+        place = None if place is None else str(place)
+        if fate is not None:
+            self.told.append((place, stream, fate.pid, fate.hangs, fate.script))
+        else:
+            self.told.append((place, stream))
+        return self.told[-1]
+
+    def statuses(self, server: str | None = None) -> list[Any]:
+        self.told.clear()
+        return list(gathering.statuses_of_bots(server))
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> Folder:
+    return Folder(monkeypatch)
+
+
+def test_each_book_of_a_folder_is_told_once_by_the_one_who_knows_most(
+    here: Folder, folder: Path
+) -> None:
+    book = {"journal_file": str(folder / "a.db"), "stream": "s"}
+    bot_of(1, "2026-01-01", **book)
+    bot_of(2, "2026-01-02", **book)
+    bot_of(3, "2026-01-03", journal_file=str(folder / "b.db"), stream="s")
+    # All were killed: of each book the bot that ran last.
+    assert here.statuses() == [("b.db", "s", 3, False, ""), ("a.db", "s", 2, False, "")]
+    # One of a book runs again and answers.
+    here.listening, here.alive = {1}, {1}
+    here.answers[1] = {"pid": 1, "schema": "x"}
+    assert here.statuses() == [{"pid": 1, "schema": "x"}, ("b.db", "s", 3, False, "")]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [None, NotSent("no"), OutcomeUnknown("no"), {"pid": 99}, "no object"],
+)
+def test_a_port_without_a_bots_own_answer_hangs_or_was_another_programs(
+    here: Folder, folder: Path, answer: Any
+) -> None:
+    bot_of(1, "2026-01-01", journal_file=str(folder / "a.db"), stream="s")
+    here.listening, here.answers[1] = {1}, answer
+    assert here.statuses() == [("a.db", "s", 1, False, "")]
+    here.alive = {1}
+    assert here.statuses() == [("a.db", "s", 1, True, "")]
+
+
+def test_bots_without_a_journal_have_each_a_book_of_their_own(here: Folder) -> None:
+    for account in ("a", "b"):
+        bot_of(1, "2026-01-01", account=account)
+    bot_of(2, "2026-01-02", stream="s")
+    assert here.statuses() == [
+        (None, "s", 2, False, ""),
+        (None, None, 1, False, ""),
+        (None, None, 1, False, ""),
+    ]
+    # The server does not have the book of this name.
+    assert here.statuses("postgresql://db/bots")[0] == (None, "s", 2, False, "")
+
+
+def test_an_answer_that_cannot_be_read_is_an_error_of_its_own(
+    here: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bot_of(1, "2026-01-01")
+    here.listening, here.answers[1] = {1}, {"pid": 1}
+
+    def unreadable(answer: Any) -> Any:
+        raise TrueupError("version 99")
+
+    monkeypatch.setattr(gathering, "read_status", unreadable)
+    with pytest.raises(gathering.AnswerUnreadable, match="version 99"):
+        here.statuses()
+
+
+def test_a_journal_that_no_bot_has_told_is_told_from_the_file(
+    here: Folder, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def left(place: str, stream: str | None = None, *found: Any, is_given: bool = False) -> Any:
+        return gathering.status_left_behind(place, stream, list(found), is_given=is_given)
+
+    paper = folder / "paper.db"
+    assert left("paper.db") is None
+    paper.write_bytes(b"")
+    assert left("paper.db") == ("paper.db", None)
+    one = made_status(journal_file=str(paper), stream="s")
+    assert left("paper.db", None, one) is None
+    assert left("paper.db", "s", one) is None
+    assert left("paper.db", "t", one) == ("paper.db", "t")
+    other = made_status(journal_file=str(folder / "other.db"))
+    assert left("paper.db", None, other) == ("paper.db", None)
+    # The journal of the bot that ran last, unless a person names one.
+    mine = folder / "mine.db"
+    mine.write_bytes(b"")
+    bot_of(7, "2026-01-01", journal_file=str(mine), stream="s")
+    assert left("paper.db") == ("mine.db", "s", 7, False, "")
+    assert left("paper.db", "t") == ("mine.db", "t")
+    assert left("paper.db", is_given=True) == ("paper.db", None)
+    assert left("mine.db", is_given=True) == ("mine.db", None, 7, False, "")
+    assert left("mine.db", "s", is_given=True) == ("mine.db", "s", 7, False, "")
+    assert left("mine.db", "t", is_given=True) == ("mine.db", "t")
+    # A script of `trueup.mt5` that runs has the book of its own stream.
+    note_program(Program(os.getpid(), "ea.py", "2026-01-02", "7@S", "p", str(paper)))
+    assert left("paper.db", is_given=True) == ("paper.db", "p", os.getpid(), False, "ea.py")
+    assert left("paper.db", "t", is_given=True) == ("paper.db", "t")
+    mine.unlink()
+    assert left("mine.db", is_given=True) is None
 
 
 def test_a_journal_elsewhere_is_found_by_what_the_killed_bot_wrote_down(folder: Path) -> None:
