@@ -176,6 +176,46 @@ def test_a_wish_that_is_not_valid_is_refused_at_once(
     assert not beside.of(events.ProposalMade)
 
 
+def test_a_wish_without_a_key_is_in_the_log_alone(
+    beside: Beside, caplog: pytest.LogCaptureFixture
+) -> None:
+    why = beside.refused("submit", key="")
+    assert caplog.messages == [f"[PROPOSAL] {WHO} was refused: {why}"]
+    assert not beside.of(events.WishRefused)
+    caplog.clear()
+    beside.refused("submit", key="", who="mcp:" + "x" * 200)
+    assert caplog.messages[0].startswith("[PROPOSAL] mcp:" + "x" * 96 + " was refused: ")
+
+
+def test_a_refusal_that_cannot_be_journalled_is_in_the_log(
+    beside: Beside, caplog: pytest.LogCaptureFixture
+) -> None:
+    beside.journal.refuse = JournalError("the disk is full")
+    why = beside.refused("submit", wish={**BUY, "ticket": 5})
+    assert f"[PROPOSAL] {WHO} was refused: {why} (the disk is full)" in caplog.messages
+
+
+def test_an_approval_is_answered_field_by_field(
+    beside: Beside, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = beside.ask("propose")["proposal_id"]
+    beside.tell("pause", who="Ada")
+    assert beside.tell("approve", id=name, who="Bob") == {
+        "ok": True,
+        "id": name,
+        "kind": "proposal",
+        "ticket": 0,
+        "identifier": 0,
+        "reason": "BUY 0.10L EURUSD, SL 1.05",
+        "sync_count": beside.world.broker.reconciler.sync_count,
+        "within_sec": 0.0,
+    }
+    beside.world.turn()
+    refused = beside.outcome(name)
+    assert refused["state"] == "refused"
+    assert f"[PROPOSAL] {name} was approved by Bob: {refused['reason']}" in caplog.messages
+
+
 @pytest.mark.parametrize("command", ["submit", "propose"])
 @pytest.mark.parametrize(
     ("wish", "words"),

@@ -712,6 +712,28 @@ def test_a_doubt_about_a_close_names_what_ends_it() -> None:
     )
 
 
+def test_a_close_that_waits_is_not_refused_when_its_command_comes_again_late() -> None:
+    world = BotWorld()
+    ticket = world.broker.pm.submit("buy", 0.1).ticket
+    then_ns = world.broker.clock.now_ns()
+    shown: dict[str, Any] = {"ticket": ticket, "side": "LONG", "lots": 0.1, "at_ns": then_ns}
+    assert world.tell("close", id="k", **shown)["result"]["state"] == "waiting"
+    refused = world.tell("close", id="r", **{**shown, "ticket": 99})
+    assert "99 is no position of this bot's book" in refused["error"]
+    world.broker.wait(31)
+    assert world.tell("close", id="k", **shown)["result"]["state"] == "waiting"
+    world.desk._closing._note(Command("close", id="u"), CloseResult(7, "refused"))
+    assert world.tell("close", id="u", **shown)["result"]["state"] == "refused"
+    assert "the bot was busy or hung" in world.tell("close", id="new", **shown)["error"]
+
+
+@pytest.mark.parametrize("fields", [{"id": "k"}, {"ticket": 5}, {}])
+def test_a_close_names_its_ticket_and_itself(fields: dict[str, Any]) -> None:
+    assert BotWorld().tell("close", **fields)["error"] == (
+        "Say which: the ticket to close, and an id of the command."
+    )
+
+
 FOUND_LATER = (
     "The journal takes nothing now. When it works again the outcome is found and recorded; until "
     "then look at the position in the terminal"

@@ -22,7 +22,11 @@ from trueup.core.policy import Action, Adopt, Policy
 from trueup.errors import JournalConflict, JournalError
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.journal.memory import MemoryJournal
-from trueup.observe.status.findings import DOUBT_PATIENCE_SEC, PATIENCE_SEC
+from trueup.observe.status.findings import (
+    DOUBT_PATIENCE_SEC,
+    INTERVALS_LATE,
+    PATIENCE_SEC,
+)
 from trueup.observe.status.status import PriceRow, State, Status, Verdict
 from trueup.protocol.ticks import Tick
 from trueup.runtime.bot.crash_points import CrashPoint
@@ -417,6 +421,16 @@ def test_a_bot_that_syncs_many_times_in_a_second_is_not_late_at_once() -> None:
     assert world.status().state is State.DEGRADED
 
 
+def test_a_reading_is_late_after_three_intervals_with_the_pace_of_the_loop() -> None:
+    world = BotWorld()
+    world.loop.pace_sec = 5.0
+    world.broker.sync()
+    world.broker.wait(INTERVALS_LATE * 20.0)
+    assert world.status().state is State.AGREES
+    world.broker.wait(0.1)
+    assert world.status().state is State.DEGRADED
+
+
 def test_a_price_that_does_not_move_is_marked_as_old() -> None:
     world = BotWorld()
     world.turn()
@@ -452,6 +466,7 @@ def test_a_price_is_told_with_the_time_of_its_arrival_and_that_of_the_market() -
     )
     old = _price(feed(tick, seen), age_ns + 40_000_000)
     assert (old.is_old, old.age_sec) == (True, 60.0)
+    assert _price(feed(tick, seen), age_ns + 260_000_000).age_sec == 60.3
     # A price that cannot be renewed is old at once.
     lost = _price(feed(tick, seen, "Gateway offline"), seen.age_ns)
     assert (lost.is_old, lost.trouble, lost.age_sec) == (True, "Gateway offline", 0.0)

@@ -393,6 +393,32 @@ def test_a_journal_that_no_bot_has_told_is_told_from_the_file(
     assert left("mine.db", is_given=True) is None
 
 
+def test_what_a_state_file_tells_of_a_bot_is_in_its_fate() -> None:
+    bot = Bot(
+        7,
+        "tcp://127.0.0.1:1",
+        "EURUSD",
+        "started",
+        endpoint="tcp://h:5555",
+        alive="alive",
+        asked="asked",
+        ended="ended",
+    )
+    for hangs in (True, False):
+        assert gathering._fate(bot, hangs=hangs) == Fate(
+            pid=7,
+            symbol="EURUSD",
+            started="started",
+            gateway="tcp://h:5555",
+            hangs=hangs,
+            ended="ended",
+            alive="alive",
+            asked="asked",
+        )
+    program = Program(8, "ea.py", "started", "7@S", "s")
+    assert gathering._of_script(program) == Fate(pid=8, started="started", script="ea.py")
+
+
 def test_a_journal_elsewhere_is_found_by_what_the_killed_bot_wrote_down(folder: Path) -> None:
     elsewhere = folder / "elsewhere"
     elsewhere.mkdir()
