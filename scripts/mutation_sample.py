@@ -43,7 +43,10 @@ SOURCES = {
     "journal": ("src/trueup/journal/*",),
 }
 TESTS = {
-    "runtime": ("tests/runtime", "tests/orders", "tests/scenarios", "tests/cli", "tests/paper"),
+    "runtime": (
+        *("tests/runtime", "tests/orders", "tests/scenarios", "tests/cli", "tests/paper"),
+        *("tests/limits", "tests/modes", "tests/assistants/test_wishing.py"),
+    ),
     "gateway": ("tests/gateway", "tests/protocol", "tests/orders"),
     "journal": ("tests/journal", "tests/orders/test_restored_journals.py"),
 }
@@ -52,7 +55,7 @@ IGNORED = (
     *("*/test_*_process*.py", "*/test_*_kills.py", "*/test_*_command*.py", "*/test_security_*.py"),
     *("*/gateway/test_worker*.py", "*/test_*_sockets.py", "*/test_front.py", "*/test_fair_*.py"),
     *("*/cli/test_books_of_a_folder.py", "*/cli/test_console_encodings.py"),
-    *("*/cli/test_no_traceback.py", "*/cli/test_reconcile.py"),
+    *("*/cli/test_no_traceback.py", "*/cli/test_reconcile.py", "*/test_*_through_every_door.py"),
 )
 # This test lists the methods of classes, and mutmut adds its changes to them.
 LEFT_OUT = "tests/runtime/test_threads.py::test_what_may_change_a_book_takes_turns"
