@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
@@ -56,6 +57,16 @@ def test_the_same_plan_gives_the_same_run(seed: int) -> None:
     first, again = run(draw(seed)), run(draw(seed))
     assert first.digest == again.digest
     assert first.events == again.events
+
+
+def test_a_run_tells_nothing_of_the_process_that_it_runs_in() -> None:
+    # Here a bot looks at the broker after another has taken its journal over.
+    told: list[facts.Fact] = []
+    run(draw(237), tell=told.append)
+    assert any(
+        "was taken over by B" in fact.said for fact in told if isinstance(fact, facts.Synced)
+    )
+    assert not [fact for fact in told if f"process {os.getpid()}" in str(fact)]
 
 
 def test_another_seed_gives_another_run() -> None:

@@ -52,6 +52,8 @@ SECOND_NS: Final = 1_000_000_000
 # After so long no gateway carries an order out, unless an account's own timeout is longer.
 DEADLINE_SEC: Final = 60.0
 UNKNOWN_NODE: Final = "another node"
+# Of a shard that is not this node's: when it was claimed, and the dead node that had it.
+NOBODYS: Final = (0, "")
 
 
 class Node:
@@ -73,8 +75,9 @@ class Node:
         self.trouble: str = ""
         """Why the database cannot be reached, or an empty text."""
         self._giving: dict[int, int] = {}
-        self._claimed_ns: dict[int, int] = {}
-        self._former: dict[int, str] = {}
+        # When each shard was claimed, and the dead node that had it. A thread of the accounts reads
+        # what the thread of the heartbeats writes.
+        self._claimed: dict[int, tuple[int, str]] = {}
         self._longest_sec = DEADLINE_SEC
         self._lease_ends_ns = 0
         self._name = membership.name
@@ -106,9 +109,9 @@ class Node:
             view = view._replace(is_drained=True)
         self._lease_ends_ns = asked_ns + round(member.lease_sec * SECOND_NS)
         owned = dict(view.owned)
-        for number in self._claimed_ns.keys() - owned.keys():
-            del self._claimed_ns[number], self._former[number]
-        for number in owned.keys() - self._claimed_ns.keys():
+        for number in self._claimed.keys() - owned.keys():
+            del self._claimed[number]
+        for number in owned.keys() - self._claimed.keys():
             # The reply to the claim was lost, so who had the shard is not known.
             self._note_claim(number, UNKNOWN_NODE)
         # A claim that was lost and made again is another claim.
@@ -182,7 +185,7 @@ class Node:
         return claimed
 
     def _note_claim(self, number: int, former: str) -> None:
-        self._claimed_ns[number], self._former[number] = self._clock.age_ns(), former
+        self._claimed[number] = self._clock.age_ns(), former
 
     def why_not_now(self, number: int, epoch: int) -> str:
         """Return why no order of a shard's accounts may leave now, or an empty text."""
@@ -200,14 +203,15 @@ class Node:
     def wait_sec(self, number: int, deadline_sec: float) -> float:
         """Return how long an account is still to be left alone; see `Right.wait_sec`."""
         self._longest_sec = max(self._longest_sec, deadline_sec)
-        if not self._former.get(number):
+        claimed_ns, former = self._claimed.get(number, NOBODYS)
+        if not former:
             return 0.0
-        since_sec = (self._clock.age_ns() - self._claimed_ns[number]) / SECOND_NS
+        since_sec = (self._clock.age_ns() - claimed_ns) / SECOND_NS
         return self.membership.lease_sec + deadline_sec - since_sec
 
     def leave(self) -> None:
         """Give all shards back and end the membership; see `Membership.leave`."""
-        self.membership.leave(filter(self._may_be_followed, list(self._former)))
+        self.membership.leave(filter(self._may_be_followed, list(self._claimed)))
 
     def _may_be_followed(self, number: int) -> bool:
         """Return whether an order of a dead node that had a shard may still arrive.
@@ -215,7 +219,7 @@ class Node:
         The next owner has to wait as well then: a shard may be given back before this node has
         judged its accounts.
         """
-        return bool(self._former.get(number)) and self.wait_sec(number, self._longest_sec) > 0
+        return self.wait_sec(number, self._longest_sec) > 0
 
     def gives(self, number: int) -> bool:
         """Return whether a shard that is still this node's is being given back."""
@@ -223,7 +227,7 @@ class Node:
 
     def former(self, number: int) -> str:
         """Return the dead node that had a shard; empty for none."""
-        name = self._former.get(number, "")
+        _, name = self._claimed.get(number, NOBODYS)
         return name and (name if name == UNKNOWN_NODE else f"node {name}")
 
 

@@ -8,7 +8,6 @@ Nothing is saved on the way out; the next process knows only the contents of the
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -26,7 +25,7 @@ from trueup.lab.plan.plan import SYMBOL, FaultPlan
 from trueup.lab.system.clocks import Machine, ProcessClock
 from trueup.lab.system.disk import Disk
 from trueup.lab.system.schedule import MS, Schedule
-from trueup.lab.system.views import SyncWatch, book_seen
+from trueup.lab.system.views import SyncWatch, book_seen, lasting
 from trueup.lab.system.wire import Network, WorldLink
 from trueup.processes import Process
 from trueup.protocol.ticks import Tick
@@ -209,7 +208,7 @@ class BotProcess:
         except TrueupError as error:
             # A bot does not catch this error either: the process ends, and is started again.
             self._killed_down_ms = 1_000
-            self._bury(f"{type(error).__name__}: {_told(error)}")
+            self._bury(f"{type(error).__name__}: {lasting(str(error))}")
         finally:
             self._is_running = False
 
@@ -274,7 +273,7 @@ class BotProcess:
         except JournalConflict as error:
             now_ns = self.schedule.now_ns
             self.was_refused = True
-            self.observe(facts.Refused(now_ns, self.name, _told(error)))
+            self.observe(facts.Refused(now_ns, self.name, lasting(str(error))))
             return
         # Each process has a name of its own, from which its order ids and tokens follow.
         run = f"{self.plan.seed:x}{self.name}{self._starts}"
@@ -434,7 +433,7 @@ class BotProcess:
             try:
                 order = ask()
             except (Refused, NotSent, ValueError) as error:
-                yield f"{self.name} cannot {wish}: {_told(error)}"
+                yield f"{self.name} cannot {wish}: {lasting(str(error))}"
             else:
                 if order.status is not OrderStatus.FILLED:
                     yield f"{self.name} cannot {wish}: {order.status.value}, {order.error}"
@@ -463,8 +462,3 @@ class BotProcess:
         after, now_ns = self.pm.book.state(), self.schedule.now_ns
         what = f"each of its last {len(filled)} fills"
         self.observe(facts.Repeated(now_ns, self.name, what, before, after))
-
-
-def _told(error: Exception) -> str:
-    """Return an error's text, without the parts that differ between runs of the same plan."""
-    return re.sub(r" \(process \d+ on [^)]*\)", "", str(error))

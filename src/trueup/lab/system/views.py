@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from typing import Any, Protocol
 
 import msgspec
@@ -37,6 +38,11 @@ from trueup.runtime.sync.observation import Asked, Observation
 from trueup.runtime.sync.reconciler import StateReconciler, SyncResult, SyncStatus
 
 BELIEVED = frozenset({SyncStatus.SUCCESS, SyncStatus.PARTIAL})
+
+
+def lasting(said: str) -> str:
+    """Return a sentence without what differs between runs of the same plan: the real process."""
+    return re.sub(r" \(process \d+ on [^)]*\)", "", said)
 
 
 def book_seen(
@@ -238,7 +244,7 @@ class SyncWatch(StateReconciler):
                 changed=before.state != after.state,
                 version=before.version,
                 state=before.state,
-                said=self.health if believed else why,
+                said=lasting(self.health if believed else why),
                 reason=unknown.reason.value if unknown is not None and is_unknown else "",
                 holds=tuple(hold.reason for hold in self.holds),
                 **self._reading(look),
