@@ -56,6 +56,12 @@ def test_archive_says_what_is_where_and_verify_proves_it(folder: Path) -> None:
     assert trueup("audit", "--stream", "EURUSD", "--json").stdout.count('"INTENT"') == 30
 
 
+def test_info_says_how_much_is_archived(folder: Path) -> None:
+    assert "archive" not in trueup("journal", "info").stdout
+    archived()
+    assert "      events 1 to 27 are in an archive\n" in trueup("journal", "info").stdout
+
+
 def test_archive_in_json_names_file_and_digest(folder: Path) -> None:
     done = trueup("journal", "archive", "--before", DAY, "--to", "archives", "--json")
     (found,) = json.loads(done.stdout)

@@ -33,6 +33,7 @@ from trueup.journal.backends.salvage import salvage
 from trueup.journal.backends.sqlite import SqliteDatabase
 from trueup.journal.database import migrate
 from trueup.journal.database.database import FileDamaged
+from trueup.journal.overview import overview
 from trueup.journal.reading.reader import JournalReader
 from trueup.journal.writing import archiving
 from trueup.journal.writing.archiving import Archived
@@ -120,6 +121,16 @@ def test_archive_of_an_archived_journal_goes_on_where_the_first_ended(
     with place.open() as journal:
         assert (journal.position, journal.findings) == (30, ())
         assert journal.append(orders(31)) == 31
+
+
+def test_overview_says_what_is_archived_of_each_stream(place: Place, folder: Path) -> None:
+    filled(place)
+    (before,) = overview(place.url).streams
+    assert (before.events, before.archived, before.archives) == (30, 0, 0)
+    archived(place, 10, folder)
+    done = archived(place, 20, folder)
+    (after,) = overview(place.url).streams
+    assert (after.events, after.archived, after.archives) == (30, done.last, 2)
 
 
 def test_archive_when_nothing_is_old_enough_changes_nothing(place: Place, folder: Path) -> None:

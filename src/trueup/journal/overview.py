@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from trueup.journal.backends.location import database_at, is_file
 from trueup.journal.database.migrate import require_current
+from trueup.journal.reading.anchors import archived_of
 from trueup.journal.reading.reader import successor_of
 from trueup.journal.reading.table import EventTable
 
@@ -14,7 +15,8 @@ from trueup.journal.reading.table import EventTable
 class StreamOverview(NamedTuple):
     """A stream: its number of events, its last writer, and the start of that writer (ns of UTC).
 
-    `successor` is the stream in which its book goes on; '' if the stream has not ended.
+    `successor` is the stream in which its book goes on; '' if the stream has not ended. The first
+    `archived` of the events are in `archives` files.
     """
 
     name: str
@@ -22,6 +24,8 @@ class StreamOverview(NamedTuple):
     holder: str
     since_ns: int
     successor: str = ""
+    archived: int = 0
+    archives: int = 0
 
 
 class Overview(NamedTuple):
@@ -51,6 +55,7 @@ def overview(url_or_path: str | Path) -> Overview:
         require_current(database)
         rows = database.fetch(database.statements.streams)
         tables = [EventTable(database, str(row[0])) for row in rows]
+        archived = archived_of(database)
         # Streams are listed from the table of writers, of which a damaged file may lack rows.
         streams = tuple(
             StreamOverview(
@@ -59,6 +64,7 @@ def overview(url_or_path: str | Path) -> Overview:
                 writer.holder,
                 writer.since_ns,
                 successor_of(table),
+                *archived.get(table.stream, (0, 0)),
             )
             for table in tables
             if (writer := table.writer()) is not None

@@ -89,6 +89,9 @@ def info(journal: JournalOption = None, as_json: JsonOption = False) -> None:
     for row in seen.streams:
         say(f"  {row.name}  {row.events} events")
         say(f"      last opened {time_of(iso(row.since_ns))} by {row.holder}")
+        if row.archives:
+            files = "an archive" if row.archives == 1 else f"{row.archives} archives"
+            say(f"      events 1 to {row.archived} are in {files}")
         if row.successor:
             say(f"      ended: its book goes on in {row.successor}")
 

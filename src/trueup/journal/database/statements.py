@@ -128,6 +128,9 @@ class Statements(NamedTuple):
     last_anchor: str = f"{_ANCHORS} DESC LIMIT 1"
     """What was archived last of a stream, without book and orders."""
 
+    archived: str = "SELECT stream, MAX(position), COUNT(*) FROM journal_archives GROUP BY stream"
+    """The last archived position of each stream, and the number of its archives."""
+
     anchor_book: str = "SELECT book FROM journal_archives WHERE stream = ? AND position = ?"
     """The saved book of an anchor."""
 

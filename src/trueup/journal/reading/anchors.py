@@ -53,6 +53,25 @@ class Anchor(NamedTuple):
         return Tip(self.first_position - 1, self.hash_before)
 
 
+def has_anchors(database: Database) -> bool:
+    """Return whether a database may have anchors."""
+    try:
+        # A journal of which nothing was ever archived does not have the table.
+        return (database.revision() or "") >= ARCHIVES
+    except FileDamaged:
+        # The rows that a damaged file still has are read, as they were before there were archives;
+        # of an archived journal the first of them are then missing.
+        return False
+
+
+def archived_of(database: Database) -> dict[str, tuple[int, int]]:
+    """Return the last archived position of each stream, and the number of its archives."""
+    if not has_anchors(database):
+        return {}
+    found = database.fetch(database.statements.archived)
+    return {str(stream): (int(last), int(count)) for stream, last, count in found}
+
+
 class Anchors:
     """The anchors of one stream of a database."""
 
@@ -70,13 +89,7 @@ class Anchors:
         return found[0] if found else None
 
     def _found(self, statement: str) -> list[Anchor]:
-        try:
-            # A journal of which nothing was ever archived does not have the table.
-            if (self._database.revision() or "") < ARCHIVES:
-                return []
-        except FileDamaged:
-            # The rows that a damaged file still has are read, as they were before there were
-            # archives; of an archived journal the first of them are then missing.
+        if not has_anchors(self._database):
             return []
         return [Anchor(*row) for row in self._database.fetch(statement, self._stream)]
 
