@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.lab.faults.people import one_held
@@ -97,7 +98,8 @@ def cancel_deal(world: StruckWorld, chance: random.Random) -> str:
     after_ms = chance.choice((None, 0, 5_000))
     world.terminal.broker.cancel_deal(world.terminal.home_login, deal.ticket, after_ms)
     if was is not None:
-        ledger.put_position(was)
+        # Its symbol may have another name since.
+        ledger.put_position(replace(was, symbol=deal.symbol))
     elif deal.position_id in ledger.positions:
         ledger.drop_position(deal.position_id)
     return f"deal {deal.ticket} of position {deal.position_id}"
