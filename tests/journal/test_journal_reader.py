@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.journal.places import NOW_NS, STREAM, Place, PostgresPlace, SqlitePlace, orders
+from trueup.core.book.events import StreamClosed
 from trueup.errors import JournalError
 from trueup.journal import Checkpoint
 from trueup.journal.backends.location import database_at
 from trueup.journal.journal import GENESIS
+from trueup.journal.overview import Overview, overview, size_on_disk
 from trueup.journal.reading import table
 from trueup.journal.writing.archiving import archive
 
@@ -141,6 +143,39 @@ def test_hash_before_the_first_event_is_the_same_of_an_archived_journal(
             None,
             *hashes[1:],
         ]
+
+
+def test_overview_has_each_stream_with_its_writer_and_the_newest_that_has_not_ended(
+    place: Place,
+) -> None:
+    with place.open("b", holder="b.py") as journal:
+        journal.append(orders(1, 2))
+    with (
+        place.open("a", holder="a.py", now_ns=lambda: NOW_NS + 5) as journal,
+        place.open("c", holder="c.py", now_ns=lambda: NOW_NS + 9) as ended,
+    ):
+        ended.append([StreamClosed(at_ns=NOW_NS, by="a")])
+        seen = overview(place.url)
+        # Also what is still in the log counts.
+        parts = [Path(place.url), Path(f"{place.url}-wal")]
+        assert seen.size == (
+            sum(part.stat().st_size for part in parts) if parts[0].exists() else None
+        )
+        holder = journal.holder.removeprefix("a.py")
+    assert seen.name == database_at(place.url).name
+    assert seen.streams == (
+        ("a", 0, f"a.py{holder}", NOW_NS + 5, ""),
+        ("b", 2, f"b.py{holder}", NOW_NS, ""),
+        ("c", 1, f"c.py{holder}", NOW_NS + 9, "a"),
+    )
+    assert seen.newest == seen.streams[0]
+    assert Overview("empty", (), None).newest is None
+
+
+def test_overview_of_what_is_no_journal_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match="There is no journal"):
+        overview(tmp_path / "bot.db")
+    assert size_on_disk(tmp_path / "bot.db") == 0
 
 
 def test_sqlite_reader_changes_nothing(sqlite_place: SqlitePlace) -> None:
