@@ -25,6 +25,7 @@ from trueup.doors.account import Account
 from trueup.errors import FormerWriter, JournalConflict
 from trueup.gateway.access.allow_file import FULL_ACCESS
 from trueup.gateway.client.execution_gateway import ExecutionGateway
+from trueup.gateway.record import fences
 from trueup.gateway.record.at_most_once import GatewayPoint
 from trueup.gateway.record.store import FenceRow, RequestStore
 from trueup.journal import open_journal
@@ -129,6 +130,17 @@ def test_refused_orders_are_counted_over_a_restart(
     gateway.start()
     order(gateway, 5)
     assert claim(gateway, 6)["refused"] == 3
+
+
+def test_tokens_that_are_forgotten_in_memory_are_known_from_the_disk(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fences, "KNOWN_MOST", 2)
+    for journal in ("j", "k", "l"):
+        assert order(gateway, 6, journal=journal)["status"] == "FILLED"
+    for journal in ("j", "k", "l"):
+        assert "knows token 6" in order(gateway, 5, journal=journal)["error"]
+    assert len(gateway.desk._fences._known) == 2
 
 
 def test_order_that_the_new_writer_has_withdrawn_is_counted_when_it_arrives(

@@ -5,6 +5,7 @@ A part of an answer would be taken for the whole: nothing that was asked for is 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -16,10 +17,20 @@ from tests.support.desk_world import BUY, DeskLink, DeskWorld
 from trueup.core.account.trust import Reason, Unknown
 from trueup.core.gateway_record import RequestInDoubt
 from trueup.core.model import Snapshot
+from trueup.core.scope import EVERY_SYMBOL, Neighbour, Scope
 from trueup.gateway.client.reader import Question, Reader
+from trueup.gateway.desk import asking_books
+from trueup.gateway.desk.asking_books import LATELY_NS, AskingBooks
 from trueup.protocol import snapshot
 from trueup.protocol.request_status import decode_status
-from trueup.protocol.snapshot import HISTORY_LONGEST_SEC, NAMED_AT_ONCE, VERSION, decode_snapshot
+from trueup.protocol.snapshot import (
+    HISTORY_LONGEST_SEC,
+    NAMED_AT_ONCE,
+    NEIGHBOURS_MOST,
+    VERSION,
+    SnapshotRequest,
+    decode_snapshot,
+)
 from trueup.protocol.ticks import decode_tick
 from trueup.runtime.sync.reconciler import SyncStatus
 
@@ -202,3 +213,110 @@ def test_a_message_that_names_no_version_is_of_the_first() -> None:
         (field,) = [f for f in msgspec.structs.fields(struct) if f.name == "version"]
         assert field.default == snapshot.UNNAMED_VERSION == 1
     assert VERSION == 1
+
+
+# Books that ask one gateway.
+
+HERE = "7@Demo"
+SECOND_NS = 1_000_000_000
+
+
+@dataclasses.dataclass
+class Asking:
+    """Books that ask, and the clock for ages."""
+
+    now_ns: int = 0
+
+    def __post_init__(self) -> None:
+        self.books = AskingBooks(lambda: self.now_ns)
+
+    def ask(self, run: str, *symbols: str, account: str = HERE, **more: Any) -> SnapshotRequest:
+        """Let a book ask, a second after the last."""
+        self.now_ns += SECOND_NS
+        scope = Scope(run, account=account, **more)
+        request = SnapshotRequest(session=run, id=1, symbols=symbols, scope=scope)
+        self.books.note(request)
+        return request
+
+    def beside(self, request: SnapshotRequest) -> list[Neighbour]:
+        return list(self.books.beside(request, HERE))
+
+    def runs(self, request: SnapshotRequest) -> list[str]:
+        return [one.scope.run for one in self.beside(request)]
+
+
+@pytest.fixture
+def asking() -> Asking:
+    return Asking()
+
+
+def test_books_with_a_common_symbol_are_beside_each_other_the_latest_first(asking: Asking) -> None:
+    first = asking.ask("a", "EURUSD", "GBPUSD", stream="one", magics=(7,))
+    second = asking.ask("b", "GBPUSD", "USDJPY", "EURUSD")
+    asking.ask("c", "USDJPY")
+    asking.ask("d", "EURUSD", account="8@Demo")
+    asking.ask("e", "EURUSD", account="")
+    assert asking.runs(first) == ["e", "b"]
+    asking.ask("a", "EURUSD", "XAUUSD", "GBPUSD", stream="one", magics=(7,))
+    assert asking.runs(second) == ["a", "e", "c"]
+    # Each with the symbols of both alone, in its own order, and the ages of its questions.
+    assert asking.beside(second)[0] == Neighbour(
+        Scope("a", "one", magics=(7,), account=HERE, symbols=("EURUSD", "GBPUSD")), 0, 5_000
+    )
+
+
+def test_book_of_every_symbol_is_beside_all_and_a_scope_without_a_run_is_told_of_all(
+    asking: Asking,
+) -> None:
+    one = asking.ask("a", "EURUSD")
+    every = asking.ask("b", symbols=(EVERY_SYMBOL,))
+    assert asking.runs(one) == ["b"]
+    asking.ask("a", "EURUSD")
+    (told,) = asking.beside(every)
+    assert told.scope.symbols == ("EURUSD",)
+    nameless = asking.ask("", "USDJPY")
+    assert asking.runs(nameless) == ["a", "b"]
+    assert asking.beside(SnapshotRequest(session="s", id=1)) == []
+
+
+def test_book_that_ended_before_another_began_is_not_beside_it(asking: Asking) -> None:
+    first = asking.ask("a", "EURUSD")
+    second = asking.ask("b", "EURUSD")
+    assert asking.runs(second) == []
+    assert asking.runs(first) == ["b"]
+    asking.ask("a", "EURUSD")
+    assert asking.runs(second) == ["a"]
+
+
+def test_book_is_active_for_as_long_as_it_asked_lately(asking: Asking) -> None:
+    asking.ask("b", "EURUSD")
+    own = asking.ask("a", "EURUSD")
+    asking.ask("b", "EURUSD")
+    asking.now_ns += LATELY_NS
+    assert asking.runs(own) == ["b"]
+    asking.now_ns += 1
+    assert asking.runs(own) == []
+
+
+def test_books_and_their_symbols_are_bounded_and_the_oldest_go(
+    asking: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking_books, "BOOKS_KEPT", 3)
+    monkeypatch.setattr(asking_books, "SYMBOLS_KEPT", 2)
+    own = asking.ask("a", symbols=(EVERY_SYMBOL,))
+    for run in "bca":
+        asking.ask(run, "EURUSD")
+    # A name of 65 characters is none of a symbol's.
+    asking.ask("c", "S1", "S2" + "x" * 62, "S3" + "x" * 63, "S4")
+    told = asking.beside(own)
+    assert [one.scope.run for one in told] == ["c", "b"]
+    assert told[0].scope.symbols == ("S1", "S2" + "x" * 62)
+    asking.ask("d", "EURUSD")
+    assert asking.runs(own) == ["d", "c"]
+
+
+def test_no_more_neighbours_are_named_than_a_reply_may_have(asking: Asking) -> None:
+    own = asking.ask("own", "EURUSD")
+    for number in range(NEIGHBOURS_MOST + 1):
+        asking.ask(f"b{number}", "EURUSD")
+    assert asking.runs(own) == [f"b{number}" for number in range(NEIGHBOURS_MOST, 0, -1)]

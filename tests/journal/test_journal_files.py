@@ -186,6 +186,21 @@ def test_file_with_much_of_its_end_gone_is_left_to_a_person(
     assert not list(sqlite_place.path.parent.glob("*.damaged-*"))
 
 
+def test_file_with_the_largest_loss_that_needs_no_person_is_salvaged(
+    sqlite_place: SqlitePlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(sqlite_place, 300)
+    cut(sqlite_place.path, 1)
+    with sqlite_place.reader() as reader:
+        lost = 300 - len(list(reader.read()))
+    monkeypatch.setattr(salvage, "LARGEST_LOSS", lost - 1)
+    with pytest.raises(JournalCorrupt, match=rf"\({lost} acknowledged events\)"):
+        sqlite_place.open()
+    monkeypatch.setattr(salvage, "LARGEST_LOSS", lost)
+    with sqlite_place.open() as journal:
+        assert journal.position == 300 - lost
+
+
 def test_file_of_garbage_is_refused_and_left_alone(sqlite_place: SqlitePlace) -> None:
     fill(sqlite_place, 10)
     overwrite(sqlite_place.path, 1)
