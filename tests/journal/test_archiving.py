@@ -452,6 +452,29 @@ def test_file_in_place_of_another_stream_s_is_refused(
         list(reader.read())
 
 
+def test_file_with_another_end_is_refused_after_what_it_has(place: Place, folder: Path) -> None:
+    filled(place)
+    shorter = archived(place, 10, folder)
+    content = shorter.file.read_bytes()
+    restore(place, shorter.file)
+    done = archived(place, 20, folder)
+    done.file.write_bytes(content)
+    said = (
+        f"{done.file} is not the archive of the events 1 to 15 of stream {STREAM!r}, though its "
+        "name or place says so."
+    )
+    with place.reader() as reader:
+        reading = reader.read()
+        assert list(itertools.islice(reading, 6)) == orders(*range(1, 7))
+        with pytest.raises(JournalError) as refused:
+            next(reading)
+        assert str(refused.value) == said
+        assert reader.verify(archives=True).faults == ((1, said.rstrip("."), False),)
+    with pytest.raises(JournalError) as refused:
+        restore(place, done.file)
+    assert str(refused.value) == said
+
+
 @pytest.mark.parametrize(
     ("where", "said"),
     [
