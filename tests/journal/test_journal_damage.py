@@ -11,6 +11,7 @@ from trueup.errors import JournalCorrupt, JournalError
 from trueup.journal import Checkpoint
 from trueup.journal.backends.location import database_at
 from trueup.journal.journal import GENESIS
+from trueup.journal.reading import table
 from trueup.journal.rows import codec
 from trueup.journal.rows.chain import chained
 
@@ -152,6 +153,16 @@ def test_earlier_row_when_missing_is_named(place: Place) -> None:
         assert reader.verify().faults[0][:2] == (2, "the event at position 2 is missing")
         with pytest.raises(JournalCorrupt, match="position 2 is missing"):
             list(reader.read())
+
+
+def test_rows_of_a_whole_page_when_missing_are_named(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "PAGE", 2)
+    fill(place)
+    place.sql("DELETE FROM journal_events WHERE position BETWEEN 2 AND 5")
+    with place.reader() as reader:
+        assert reader.verify().faults[0][:2] == (2, "the event at position 2 is missing")
 
 
 def test_rows_when_exchanged_are_named(place: Place) -> None:

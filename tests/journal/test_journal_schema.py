@@ -77,6 +77,15 @@ def test_tables_are_made_where_there_are_none(empty_url: str) -> None:
             assert journal.append(orders(expected)) == expected
 
 
+def test_reader_makes_no_tables_where_there_are_none(empty_url: str) -> None:
+    if "://" not in empty_url:
+        Path(empty_url).touch()
+    for _ in range(2):
+        with pytest.raises(JournalError) as refused:
+            open_reader(empty_url)
+        assert str(refused.value) == f"There is no journal in {database_at(empty_url).name} yet."
+
+
 def later_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str = "") -> None:
     """Make this the release after the next: one more migration, in a copy of the folder."""
     copy = tmp_path / "migrations"
