@@ -14,6 +14,7 @@ from trueup.journal.journal import GENESIS
 from trueup.journal.reading import table
 from trueup.journal.rows import codec
 from trueup.journal.rows.chain import chained
+from trueup.journal.rows.codec import Encoded
 
 # What somebody with the password might write into a row, by column.
 ALTERED = {
@@ -253,9 +254,25 @@ def test_event_of_a_newer_release_is_refused_by_name(
     fill(place)
     monkeypatch.delitem(codec.DECODERS, "OrderCreated")
     with place.reader() as reader:
-        with pytest.raises(JournalError, match="OrderCreated, which this release"):
-            list(reader.read())
+        with pytest.raises(JournalError) as refused:
+            list(reader.read(1))
+        assert str(refused.value) == (
+            "The event at position 2 is a OrderCreated, which this release of trueup does not know:"
+            " a newer one wrote it. Use that one."
+        )
         assert reader.verify().sound
+
+
+def test_event_that_is_none_of_its_kind_is_named_by_its_position(place: Place) -> None:
+    """A chain that is whole, of a program that wrote something else into it."""
+    fill(place)
+    (row,) = chained(STREAM, GENESIS, [Encoded(1, "OrderCreated", b'{"volume":"much"}', None)])
+    place.sql("DELETE FROM journal_events")
+    place.sql("INSERT INTO journal_events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", STREAM, *row)
+    with place.reader() as reader, pytest.raises(JournalCorrupt) as refused:
+        list(reader.read())
+    said = "The event at position 1 does not decode as a OrderCreated: "
+    assert str(refused.value).startswith(said)
 
 
 # Checkpoints.

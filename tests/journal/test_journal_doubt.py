@@ -175,6 +175,23 @@ def test_sqlite_append_after_a_commit_that_failed(
         assert journal.verify().sound
 
 
+@pytest.mark.parametrize("happens", [True, False])
+def test_sqlite_token_is_raised_once_the_last_commit_is_known(
+    sqlite_place: SqlitePlace, monkeypatch: pytest.MonkeyPatch, happens: bool
+) -> None:
+    with sqlite_place.open() as journal:
+        commit_fails(journal, monkeypatch, happens=happens)
+        with pytest.raises(JournalError, match="disk failed"):
+            journal.append(orders(1))
+        if happens:
+            with pytest.raises(JournalAhead, match="read on before appending"):
+                journal.raise_token(5)
+            assert journal.token == 1
+        journal.raise_token(5)
+        assert (journal.token, journal.position) == (5, int(happens))
+        assert journal.append(orders(2)) == 1 + int(happens)
+
+
 def test_append_of_nothing_fails_while_the_disk_does_and_leaves_nothing_in_doubt(
     sqlite_place: SqlitePlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

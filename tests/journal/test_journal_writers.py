@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.journal.places import STREAM, Place, PostgresPlace, SqlitePlace, order, orders
+from tests.journal.places import NOW_NS, STREAM, Place, PostgresPlace, SqlitePlace, order, orders
 from tests.support.processes import stopped
 from tests.support.servers import until
 from trueup.errors import JournalConflict, JournalError
@@ -136,6 +136,23 @@ def test_fenced_out_writer_does_not_keep_others_out(place: Place) -> None:
             first.append(orders(1))
         with place.open() as third:
             assert third.append(orders(1)) == 1
+
+
+def test_token_is_raised_by_the_writer_alone_and_never_becomes_smaller(place: Place) -> None:
+    kept = "SELECT token, holder, since_ns, position FROM journal_writers"
+    with place.open() as first:
+        first.append(orders(1))
+        for least in (7, 3):
+            first.raise_token(least)
+            assert first.token == 7
+        assert place.sql(kept) == [(7, first.holder, NOW_NS, 1)]
+        assert first.append(orders(2)) == 2
+        with place.open(take_over=True) as second:
+            assert second.token == 8
+            with pytest.raises(JournalConflict, match="was taken over by"):
+                first.raise_token(9)
+            assert [row[0] for row in place.sql(kept)] == [8]
+            assert second.append(orders(3)) == 3
 
 
 def test_take_over_from_nobody_is_an_ordinary_opening(place: Place) -> None:
