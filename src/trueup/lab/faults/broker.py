@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.lab.faults.people import one_held
