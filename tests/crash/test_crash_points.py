@@ -13,10 +13,8 @@ import pytest
 
 from tests.support.crash_world import (
     BotProcess,
-    Forks,
     Step,
     Terminal,
-    forking,
 )
 from tests.support.ledger import journalled, ledger_agrees, replay_is_live
 from tests.support.processes import KILLED_ITSELF
@@ -33,12 +31,6 @@ BECOMES = {
     CrashPoint.BEFORE_OUTCOME: "FILLED",
     CrashPoint.AFTER_OUTCOME: "FILLED",
 }
-
-
-@pytest.fixture(scope="module")
-def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks | None]:
-    with forking(tmp_path_factory.mktemp("forks")) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
@@ -79,15 +71,15 @@ def arm(point: CrashPoint) -> Step:
     return {"do": "arm", "point": point.value}
 
 
-def dies(terminal: Terminal, steps: Steps, forks: Forks | None) -> None:
-    bot = BotProcess(terminal, steps, forks)
+def dies(terminal: Terminal, steps: Steps) -> None:
+    bot = BotProcess(terminal, steps)
     assert bot.end() == KILLED_ITSELF, bot.last_words()
 
 
-def comes_back(terminal: Terminal, forks: Forks | None, *steps: Step) -> dict[str, Any]:
+def comes_back(terminal: Terminal, *steps: Step, is_fresh: bool = False) -> dict[str, Any]:
     """Start the bot again, let it settle, and have the broker judge it."""
     settle: Step = {"do": "settle"}
-    bot = BotProcess(terminal, [settle, *steps, settle, {"do": "report"}], forks)
+    bot = BotProcess(terminal, [settle, *steps, settle, {"do": "report"}], is_fresh=is_fresh)
     report: dict[str, Any] = bot.hear("report")
     assert bot.end() == 0
     ledger_agrees(terminal, report)
@@ -102,25 +94,25 @@ def status_of(key: str, report: dict[str, Any]) -> str:
 @pytest.mark.parametrize("kind", ["market", "limit", "close", "modify"])
 @pytest.mark.parametrize("point", BECOMES, ids=lambda point: point.value)
 def test_bot_when_killed_at_a_point_of_an_order_neither_repeats_nor_loses_it(
-    point: CrashPoint, kind: str, hedging: Terminal, forks: Forks | None
+    point: CrashPoint, kind: str, hedging: Terminal
 ) -> None:
     name = f"{point.value}, {kind}"
-    dies(hedging, [*opened(name), arm(point), wish(kind, name)], forks)
-    report = comes_back(hedging, forks)
+    dies(hedging, [*opened(name), arm(point), wish(kind, name)])
+    report = comes_back(hedging)
     assert status_of(f"{name} x", report) == BECOMES[point]
     in_journal = [i for i in journalled(hedging.folder).values() if i.get("key") == f"{name} x"]
     assert len(in_journal) == (point is not CrashPoint.BEFORE_INTENT)
     # The same key again sends nothing where the journal knows it, and goes where it does not.
     before = hedging.count_orders()
-    again = comes_back(hedging, forks, wish(kind, name))
+    again = comes_back(hedging, wish(kind, name))
     assert status_of(f"{name} x", again) == (BECOMES[point] or "FILLED")
     if in_journal:
         assert hedging.count_orders() == before
 
 
-def in_a_process_of_its_own(point: CrashPoint, terminal: Terminal) -> None:
-    """No fork here: a new interpreter dies, and a new one comes back."""
-    name = f"own process, {point.value}"
+def dies_while_a_person_trades(point: CrashPoint, terminal: Terminal, *, is_fresh: bool) -> None:
+    """Kill a bot at a point, and start it again; `is_fresh`: each in an interpreter of its own."""
+    name = f"a person, {point.value}"
     steps: Steps = [*opened(name), {"do": "wait"}]
     if point is CrashPoint.INSIDE_PLAN:
         steps += [arm(point), {"do": "settle"}]
@@ -128,7 +120,7 @@ def in_a_process_of_its_own(point: CrashPoint, terminal: Terminal) -> None:
         steps += [{"do": "settle"}, arm(point), {"do": "checkpoint"}]
     else:
         steps += [arm(point), wish("market", name)]
-    bot = BotProcess(terminal, steps)
+    bot = BotProcess(terminal, steps, is_fresh=is_fresh)
     assert bot.hear("waiting")
     # Meanwhile a person trades, so that the plan has something in it.
     terminal.person("open", side="buy", volume=0.07)
@@ -136,17 +128,19 @@ def in_a_process_of_its_own(point: CrashPoint, terminal: Terminal) -> None:
         terminal.person("close", ticket=terminal.positions()[0][0])
     bot.tell()
     assert bot.end() == KILLED_ITSELF, bot.last_words()
-    report = comes_back(terminal, None)
+    report = comes_back(terminal, is_fresh=is_fresh)
     if point in BECOMES:
         assert status_of(f"{name} x", report) == BECOMES[point]
     assert report["positions"]
 
 
 @pytest.mark.parametrize("point", CrashPoint, ids=lambda point: point.value)
-def test_bot_in_a_process_of_its_own_when_killed_at_a_point_comes_back(
+def test_bot_when_killed_at_a_point_while_a_person_trades_comes_back(
     point: CrashPoint, hedging: Terminal
 ) -> None:
-    in_a_process_of_its_own(point, hedging)
+    # No point is another for a fresh interpreter; `make soak` has one for each.
+    is_fresh = point is CrashPoint.BEFORE_OUTCOME
+    dies_while_a_person_trades(point, hedging, is_fresh=is_fresh)
 
 
 @pytest.mark.soak
@@ -154,28 +148,25 @@ def test_bot_in_a_process_of_its_own_when_killed_at_a_point_comes_back(
 def test_bot_on_a_netting_account_when_killed_at_a_point_comes_back(
     point: CrashPoint, netting: Terminal
 ) -> None:
-    in_a_process_of_its_own(point, netting)
+    dies_while_a_person_trades(point, netting, is_fresh=True)
 
 
 @pytest.mark.parametrize("times", [1, 3])
-def test_bot_when_killed_again_while_it_recovers_comes_back(
-    times: int, netting: Terminal, forks: Forks | None
-) -> None:
+def test_bot_when_killed_again_while_it_recovers_comes_back(times: int, netting: Terminal) -> None:
     """The restart itself journals what the last process left, and then a plan: each may fail."""
     name = f"{times} times"
     dies(
         netting,
         [*opened(name), arm(CrashPoint.BEFORE_OUTCOME), wish("market", name)],
-        forks,
     )
     netting.person("open", side="sell", volume=0.01)
     for _ in range(times):
-        dies(netting, [arm(CrashPoint.INSIDE_PLAN), {"do": "settle"}], forks)
-    assert status_of(f"{name} x", comes_back(netting, forks)) == "FILLED"
+        dies(netting, [arm(CrashPoint.INSIDE_PLAN), {"do": "settle"}])
+    assert status_of(f"{name} x", comes_back(netting)) == "FILLED"
 
 
 def test_bot_when_killed_in_the_middle_of_a_checkpoint_has_the_one_before(
-    hedging: Terminal, forks: Forks | None
+    hedging: Terminal,
 ) -> None:
     many: Steps = [
         {"do": "submit", "key": f"many {n}", "side": "buy", "volume": 0.01} for n in range(12)
@@ -184,7 +175,6 @@ def test_bot_when_killed_in_the_middle_of_a_checkpoint_has_the_one_before(
     dies(
         hedging,
         [{"do": "settle"}, *many, arm(CrashPoint.INSIDE_CHECKPOINT), *opened("many"), checkpoint],
-        forks,
     )
-    report = comes_back(hedging, forks)
+    report = comes_back(hedging)
     assert all(status_of(f"many {n}", report) == "FILLED" for n in range(12))

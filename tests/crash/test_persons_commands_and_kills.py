@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.paper.deadline import wait_for
+from tests.support import forked
 from tests.support.crash_world import ROOT, Terminal, environment
 from tests.support.gateway_world import Gateway
 from tests.support.posix_limits import linux_only, no_file_beyond
@@ -35,13 +35,13 @@ class Scene:
         self.terminal = Terminal(folder)
         self.port = self.terminal.port
         """The gateway of the bots; the simulated terminal has one of its own."""
-        self.bots: list[subprocess.Popen[bytes]] = []
+        self.bots: list[forked.AnyProcess] = []
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self) -> forked.AnyProcess:
         """Start the bot, and wait until it answers."""
         with (self.folder / "bot.log").open("ab") as log:
-            bot = subprocess.Popen(
-                [sys.executable, str(BOT), str(self.port)],
+            bot = forked.start(
+                [str(BOT), str(self.port)],
                 cwd=self.folder,
                 env=environment(self.folder / "home"),
                 stdout=log,
@@ -76,14 +76,11 @@ class Scene:
 
     def shell(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Give a command in the second shell."""
-        return subprocess.run(
-            [sys.executable, "-m", "trueup", *arguments],
+        return forked.run(
+            ["-m", "trueup", *arguments],
             cwd=self.folder,
             env=environment(self.folder / "home"),
-            capture_output=True,
-            encoding="utf-8",
             timeout=120,
-            check=False,
         )
 
     def die_at(self, name: str) -> None:

@@ -7,7 +7,6 @@ is had again by more kills, not by the same one: `pytest -m soak`.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +14,22 @@ import pytest
 
 from tests.support.crash_world import (
     BotProcess,
-    Forks,
     Step,
     Terminal,
-    forking,
 )
 from tests.support.ledger import ledger_agrees, replay_is_live
 from tests.support.processes import KILLED, stopped
 from tests.support.wishes import WISHES_A_ROUND, job, meddle
 
 
-@pytest.fixture(scope="module")
-def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks | None]:
-    with forking(tmp_path_factory.mktemp("forks")) as made:
-        yield made
-
-
-def kill_many(terminal: Terminal, forks: Forks | None, rounds: int, seed: int) -> None:
+def kill_many(terminal: Terminal, rounds: int, seed: int) -> None:
     chance = random.Random(seed)
     wishes = job(chance, terminal.account, rounds * WISHES_A_ROUND)
     settle: Step = {"do": "settle"}
     # It waits at the end for its kill, which may come late from a busy machine.
     steps: list[Step] = [settle, {"do": "report"}, {"do": "wait"}, *wishes, {"do": "wait"}]
     for _ in range(rounds):
-        bot = BotProcess(terminal, steps, forks)
+        bot = BotProcess(terminal, steps)
         if chance.random() < 0.25:
             # Before it is even ready: in the middle of its own recovery.
             bot.listen_for(chance.uniform(0.0, 0.05))
@@ -52,7 +43,7 @@ def kill_many(terminal: Terminal, forks: Forks | None, rounds: int, seed: int) -
         status = bot.kill()
         assert status == KILLED, bot.last_words()
         meddle(terminal, chance)
-    bot = BotProcess(terminal, [settle, *wishes, settle, {"do": "report"}], forks)
+    bot = BotProcess(terminal, [settle, *wishes, settle, {"do": "report"}])
     report = bot.hear("report")
     assert bot.end() == 0
     ledger_agrees(terminal, report)
@@ -64,20 +55,20 @@ def kill_many(terminal: Terminal, forks: Forks | None, rounds: int, seed: int) -
 
 @pytest.mark.parametrize("account", ["hedging", "netting"])
 def test_bot_when_killed_at_random_instants_neither_repeats_nor_loses_an_order(
-    account: str, tmp_path: Path, forks: Forks | None
+    account: str, tmp_path: Path
 ) -> None:
     with Terminal(tmp_path, account) as terminal:
-        kill_many(terminal, forks, 12, seed=20260105)
+        kill_many(terminal, 12, seed=20260105)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("account", ["hedging", "netting"])
 def test_bot_when_killed_hundreds_of_times_neither_repeats_nor_loses_an_order(
-    account: str, seed: int, tmp_path: Path, forks: Forks | None
+    account: str, seed: int, tmp_path: Path
 ) -> None:
     with Terminal(tmp_path, account) as terminal:
-        kill_many(terminal, forks, 100, seed)
+        kill_many(terminal, 100, seed)
 
 
 # The gateway.
@@ -94,12 +85,10 @@ SYNC: Step = {"do": "sync"}
 WAIT: Step = {"do": "wait"}
 
 
-def test_gateway_when_frozen_in_the_middle_of_an_order_does_it_once(
-    tmp_path: Path, forks: Forks | None
-) -> None:
+def test_gateway_when_frozen_in_the_middle_of_an_order_does_it_once(tmp_path: Path) -> None:
     steps = [*OPENED, WAIT, ANOTHER, REPORT, WAIT, {"do": "settle"}, ANOTHER, REPORT]
     with Terminal(tmp_path) as terminal:
-        bot = BotProcess(terminal, steps, forks, timeout_ms=400, grace_ms=3_000)
+        bot = BotProcess(terminal, steps, timeout_ms=400, grace_ms=3_000)
         assert bot.hear("waiting")
         with stopped(terminal.process.pid):
             bot.tell()
@@ -113,11 +102,9 @@ def test_gateway_when_frozen_in_the_middle_of_an_order_does_it_once(
         replay_is_live(tmp_path, report)
 
 
-def test_bot_when_killed_while_the_gateway_is_frozen_does_it_at_most_once(
-    tmp_path: Path, forks: Forks | None
-) -> None:
+def test_bot_when_killed_while_the_gateway_is_frozen_does_it_at_most_once(tmp_path: Path) -> None:
     with Terminal(tmp_path) as terminal:
-        bot = BotProcess(terminal, [*OPENED, WAIT, ANOTHER], forks)
+        bot = BotProcess(terminal, [*OPENED, WAIT, ANOTHER])
         assert bot.hear("waiting")
         with stopped(terminal.process.pid):
             bot.tell()
@@ -125,7 +112,7 @@ def test_bot_when_killed_while_the_gateway_is_frozen_does_it_at_most_once(
             bot.listen_for(0.2)
             assert bot.kill() == KILLED
         again = [{"do": "settle"}, ANOTHER, {"do": "settle"}, REPORT]
-        bot = BotProcess(terminal, again, forks, grace_ms=2_000)
+        bot = BotProcess(terminal, again, grace_ms=2_000)
         report = bot.hear("report")
         assert bot.end() == 0
         ledger_agrees(terminal, report)
@@ -142,7 +129,7 @@ def held_open(report: dict[str, Any], positions: list[Any]) -> None:
 
 @pytest.mark.parametrize("with_bot", [False, True], ids=["gateway", "gateway and bot"])
 def test_a_gateway_that_dies_and_comes_back_empty_closes_nothing_without_proof(
-    with_bot: bool, tmp_path: Path, forks: Forks | None
+    with_bot: bool, tmp_path: Path
 ) -> None:
     """The simulated broker dies with its gateway, so what comes back is an account without a past.
 
@@ -151,15 +138,15 @@ def test_a_gateway_that_dies_and_comes_back_empty_closes_nothing_without_proof(
     """
     away: list[Step] = [SYNC, REPORT, ANOTHER, WAIT]
     back: list[Step] = [SYNC, SYNC, REPORT, ANOTHER, WAIT]
-    impatient = {"patient": 0, "timeout_ms": 400}
+    impatient: dict[str, Any] = {"patient": 0, "timeout_ms": 400}
     with Terminal(tmp_path) as terminal:
-        bot = BotProcess(terminal, [*OPENED, WAIT, *away, *back], forks, **impatient)
+        bot = BotProcess(terminal, [*OPENED, WAIT, *away, *back], **impatient)
         assert bot.hear("waiting")
         positions = terminal.positions()
         terminal.kill()
         if with_bot:
             assert bot.kill() == KILLED
-            bot = BotProcess(terminal, [*away, *back], forks, **impatient)
+            bot = BotProcess(terminal, [*away, *back], **impatient)
         else:
             bot.tell()
         assert bot.hear("synced") == ["DEGRADED", 0, 0]

@@ -14,6 +14,7 @@ import sys
 import threading
 from pathlib import Path
 
+from tests.support import forked
 from tests.support.servers import until
 from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.sim.process.process import TerminalOptions, TerminalProcess
@@ -38,7 +39,7 @@ class Field:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.log = folder / "gateway.log"
-        self._gateway: subprocess.Popen[bytes] | None = None
+        self._gateway: forked.AnyProcess | None = None
         self.start_terminal()
 
     def start_terminal(self) -> None:

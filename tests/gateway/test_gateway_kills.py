@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import random
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -21,6 +19,7 @@ import pytest
 import zmq
 
 from tests.gateway.gateway_field import LOCAL, LONG_MS, ROOT, Field
+from tests.support import forked
 from tests.support.marks import needs_interrupt
 from tests.support.processes import KILLED, KILLED_ITSELF
 from tests.support.servers import free_port, until
@@ -59,9 +58,9 @@ class KillField(Field):
         """Start it with the record that it has without `--store`."""
         self.starts += 1
         self.log = self.folder / f"gateway-{self.starts}.log"
-        self._gateway = subprocess.Popen(
+        self._gateway = forked.start(
             [
-                *(sys.executable, "-P", str(SCRIPT), point, str(GRACE_SEC)),
+                *("-P", str(SCRIPT), point, str(GRACE_SEC)),
                 # Whoever waits here asks more often than one client may.
                 *("--simulated", "--port", str(port), "--rate", "0"),
                 *("--log", str(self.log), *options),
@@ -72,8 +71,6 @@ class KillField(Field):
                 "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
                 "PYTHONUTF8": "1",
             },
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
         )
         self.wait_for_worker()
 
@@ -219,18 +216,11 @@ def _keep(told: dict[str, dict[str, Any]], reply: dict[str, Any]) -> None:
 
 def refused(field: KillField, *options: str) -> str:
     """Start one more gateway, and return the last thing that it says."""
-    second = subprocess.run(
-        [
-            *(sys.executable, "-P", "-m", "trueup", "gateway", "--simulated", "--port", "0"),
-            *options,
-        ],
+    second = forked.run(
+        ["-P", "-m", "trueup", "gateway", "--simulated", "--port", "0", *options],
         cwd=field.folder,
         env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUTF8": "1"},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
         timeout=60,
-        check=False,
     )
     assert second.returncode == 2
     return second.stderr.strip().splitlines()[-1]

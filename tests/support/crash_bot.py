@@ -1,8 +1,6 @@
 """A bot that obeys steps, one JSON object a line, and dies where it is told to.
 
-`crash_bot.py JOB` is one bot; `crash_bot.py --fork` waits on the socket at its standard input for
-jobs, and forks a bot for each, so that what dies is a process of its own without the time that
-imports take. JOB is a file.
+`crash_bot.py JOB`: JOB is a file.
 
 A job has `port`, `journal`, `steps`, and may have `host`, `timeout_ms`, `grace_ms` and
 `settle_sec`. A step has `do`:
@@ -21,8 +19,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +46,8 @@ from trueup.runtime.sync.reconciler import StateReconciler
 POLICY = Policy(symbols=frozenset({"EURUSD"}), grace_period_ms=400, settle_ms=50)
 SETTLE_SEC = 25.0
 TIMEOUT_MS = 3_000
+# Between two syncs that settle: the terminal has its share of the CPU as well.
+PAUSE, PAUSE_SEC = threading.Event(), 0.02
 EVENTS_PER_CHECKPOINT = 25
 
 
@@ -161,6 +161,7 @@ class Bot:
                 self.reconciler.holds or book.in_doubt or book.unexplained
             ):
                 break
+            PAUSE.wait(PAUSE_SEC)
         self.say({"syncs": syncs})
 
     def do_report(self, step: dict[str, Any]) -> None:
@@ -242,42 +243,10 @@ def read_job(path: str) -> dict[str, Any]:
     return job
 
 
-def serve_forks() -> None:
-    """Fork a bot for each job; say its process id, and then how it ended."""
-    with socket.socket(fileno=0) as control:
-        while True:
-            raw, descriptors, _, _ = socket.recv_fds(control, 4096, 2)
-            if not raw:
-                return
-            child = os.fork()
-            if not child:
-                control.close()
-                inbox: Any = os.fdopen(descriptors[0], "r")
-                outbox: Any = os.fdopen(descriptors[1], "w")
-                try:
-                    Bot(read_job(raw.decode()), inbox, outbox)
-                finally:
-                    os._exit(int(sys.exc_info()[0] is not None and _shown()))
-            for descriptor in descriptors:
-                os.close(descriptor)
-            control.sendall(f"{child}\n".encode())
-            _, status = os.waitpid(child, 0)
-            control.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
-
-
-def _shown() -> bool:
-    sys.excepthook(*sys.exc_info())
-    sys.stderr.flush()
-    return True
-
-
 def main() -> None:
-    """Be one bot, or fork them."""
+    """Be the bot of a job."""
     allow_hurts("bot")
-    if sys.argv[1] == "--fork":
-        serve_forks()
-    else:
-        Bot(read_job(sys.argv[1]), sys.stdin, sys.stdout)
+    Bot(read_job(sys.argv[1]), sys.stdin, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -9,20 +9,19 @@ import contextlib
 import json
 import os
 import queue
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import zmq
 
+from tests.support import forked
 from tests.support.hurt import VARIABLE
-from tests.support.processes import KILL
 from tests.support.servers import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,14 +74,22 @@ class Terminal:
         arguments += ["--balance", "10000000", "--idle-exit", "3", "--port", str(self.port)]
         # With its own log, because for a program under Wine a file of Linux is no output.
         arguments += ["--log", "terminal.log"]
-        self.process = subprocess.Popen(
-            [*self.python, "-m", "trueup", "terminal", *arguments],
-            cwd=self.folder,
-            env={**environment(home), **self.variables},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL if self.variables else None,
-        )
+        words = ["-m", "trueup", "terminal", *arguments]
+        self.process: forked.AnyProcess
+        if self.is_usual:
+            with (self.folder / "terminal.err").open("ab") as errors:
+                self.process = forked.start(
+                    words, cwd=self.folder, env=environment(home), stderr=errors
+                )
+        else:
+            self.process = subprocess.Popen(
+                [*self.python, *words],
+                cwd=self.folder,
+                env={**environment(home), **self.variables},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL if self.variables else None,
+            )
         state = home / "terminal.json"
 
         def whereabouts() -> Any:
@@ -98,6 +105,11 @@ class Terminal:
         facts = until(whereabouts, DEADLINE_SEC)
         self.port = int(facts["gateway"].rpartition(":")[2])
         self._person = facts["person"]
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether no other Python runs it, in no other environment."""
+        return self.python == (sys.executable,) and not self.variables
 
     def kill(self) -> None:
         """Kill it: positions, orders and history of this simulated broker go with it."""
@@ -155,13 +167,18 @@ class Terminal:
 
 
 class BotProcess:
-    """A bot, in a process of its own or forked from one that has everything imported."""
+    """A bot, in a process of its own.
+
+    It is started by `forked.start`, or by a fresh interpreter where the test says so or the bot is
+    elsewhere.
+    """
 
     def __init__(
         self,
         terminal: Terminal,
         steps: list[Step],
-        forks: Forks | None = None,
+        *,
+        is_fresh: bool = False,
         **settings: int | str,
     ) -> None:
         self.said: list[dict[str, Any]] = []
@@ -177,20 +194,29 @@ class BotProcess:
         path.write_text(json.dumps(job), encoding="utf-8")
         their_in, self._to = os.pipe()
         self._from, their_out = os.pipe()
-        self._forks = forks
-        if forks is None:
-            with self._errors.open("ab") as log:
+        words = [str(BOT), str(path)]
+        env = environment(terminal.folder / "home", terminal.hurts)
+        self._process: forked.AnyProcess
+        with self._errors.open("ab") as log:
+            if is_fresh or terminal.bot_prefix:
                 self._process = subprocess.Popen(
-                    [*terminal.bot_prefix, sys.executable, str(BOT), str(path)],
+                    [*terminal.bot_prefix, sys.executable, *words],
                     cwd=terminal.folder,
-                    env=environment(terminal.folder / "home", terminal.hurts),
+                    env=env,
                     stdin=their_in,
                     stdout=their_out,
                     stderr=log,
                 )
-            self.pid = self._process.pid
-        else:
-            self.pid = forks.fork(self, path, their_in, their_out)
+            else:
+                self._process = forked.start(
+                    words,
+                    cwd=terminal.folder,
+                    env=env,
+                    stdin=their_in,
+                    stdout=their_out,
+                    stderr=log,
+                )
+        self.pid = self._process.pid
         os.close(their_in)
         os.close(their_out)
         # A thread, since Windows waits for a pipe in no other way.
@@ -237,23 +263,17 @@ class BotProcess:
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not ended; of one that was forked, nobody knows yet."""
-        return self._forks is not None or self._process.poll() is None
+        """Whether it has not ended."""
+        return self._process.poll() is None
 
     def kill(self) -> int:
         """Kill it, if it lives, and return how it ended."""
-        if self._forks is None:
-            self._process.kill()
-        else:
-            # Its parent has not reaped it, or told us so, so the number is still its own.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, KILL)
+        self._process.kill()
         return self.end()
 
     def end(self) -> int:
         """Wait for its end, and return its exit status: minus the signal, if it was killed."""
-        forks = self._forks
-        status = self._process.wait(DEADLINE_SEC) if forks is None else forks.status()
+        status = self._process.wait(DEADLINE_SEC)
         self._reader.join(DEADLINE_SEC)
         while self._listen(0.0):
             pass
@@ -269,61 +289,3 @@ class BotProcess:
             else ""
         )
         return f"{self.said[-3:]} {log[-2000:]}"
-
-
-class Forks:
-    """A process that has everything imported and forks bots, one at a time."""
-
-    def __init__(self, folder: Path) -> None:
-        self._living: BotProcess | None = None
-        ours, theirs = socket.socketpair()
-        self._control = ours
-        with theirs, (folder / "bot.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, str(BOT), "--fork"],
-                cwd=folder,
-                env=environment(folder / "home"),
-                stdin=theirs.fileno(),
-                stdout=log,
-                stderr=log,
-            )
-        self._control.settimeout(DEADLINE_SEC)
-        self._lines = self._control.makefile("rb")
-
-    def fork(self, bot: BotProcess, job: Path, inbox: int, outbox: int) -> int:
-        """Start a bot and return its process id; one that a failed test left behind ends first."""
-        self._end_the_last()
-        self._living = bot
-        socket.send_fds(self._control, [str(job).encode()], [inbox, outbox])
-        return int(self._lines.readline())
-
-    def status(self) -> int:
-        """Wait for the bot's end."""
-        self._living = None
-        return int(self._lines.readline())
-
-    def _end_the_last(self) -> None:
-        if self._living is not None:
-            self._living.kill()
-
-    def close(self) -> None:
-        """End it."""
-        self._end_the_last()
-        self._lines.close()
-        self._control.close()
-        self._process.wait(DEADLINE_SEC)
-
-
-@contextlib.contextmanager
-def forking(folder: Path) -> Iterator[Forks | None]:
-    """A process to fork bots from, which ends with the block; None where no process forks."""
-    if not hasattr(os, "fork"):
-        yield None
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "home").mkdir(exist_ok=True)
-    forks = Forks(folder)
-    try:
-        yield forks
-    finally:
-        forks.close()

@@ -11,6 +11,7 @@ import re
 import subprocess
 from typing import Any, Self
 
+from tests.support import forked
 from tests.support.crash_world import DEADLINE_SEC, ROOT, Terminal, environment
 from tests.support.processes import KILL
 from tests.support.servers import free_port, until
@@ -33,7 +34,7 @@ class Gateway:
         self.port = free_port()
         self._terminal, self._deadline_ms = terminal, deadline_ms
         self.log = terminal.folder / "gateway.log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: forked.AnyProcess | None = None
         self.start()
 
     def start(self) -> None:
@@ -42,17 +43,20 @@ class Gateway:
         options = ["--simulated", "--port", str(self.port), "--rate", "0"]
         options += ["--deadline-ms", str(self._deadline_ms)]
         options += ["--log", self.log.name, "--store", STORE]
-        self._process = subprocess.Popen(
-            [*self._terminal.python, "-P", str(SCRIPT), "-", str(GRACE_SEC), *options],
-            cwd=self._terminal.folder,
-            env={
-                **environment(self._terminal.folder / "home", self._terminal.hurts),
-                **self._terminal.variables,
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL if self._terminal.variables else None,
-        )
+        words = ["-P", str(SCRIPT), "-", str(GRACE_SEC), *options]
+        folder = self._terminal.folder
+        env = environment(folder / "home", self._terminal.hurts)
+        if self._terminal.is_usual:
+            self._process = forked.start(words, cwd=folder, env=env)
+        else:
+            self._process = subprocess.Popen(
+                [*self._terminal.python, *words],
+                cwd=folder,
+                env={**env, **self._terminal.variables},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
         until(lambda: len(self.workers()) > before or not self.is_running, DEADLINE_SEC)
         assert self.is_running, self.log.read_text("utf-8")[-2000:]
 
