@@ -12,10 +12,27 @@ from tests.support import make
 from tests.support.desk_world import HEDGING, NETTING
 from tests.support.make import RefusingJournal
 from trueup.core.book import events
-from trueup.core.book.events import Event, ProposalEnd
+from trueup.core.book.book import Book
+from trueup.core.book.events import Event, OrderKind, ProposalEnd
+from trueup.core.book.lifecycle import OrderStatus
+from trueup.core.book.order import Order
+from trueup.core.book.proposals import Proposal
+from trueup.core.book.wishes import order_key
+from trueup.core.dates import iso
+from trueup.core.holds import Hold
 from trueup.core.limits.limits import Limits
+from trueup.core.model import Side
 from trueup.errors import JournalError
+from trueup.runtime.assistants.outcomes import (
+    WishOutcome,
+    WishState,
+    outcome_of,
+    proposal_outcome,
+)
+from trueup.runtime.assistants.views import book_view, order_view
+from trueup.runtime.bot.answers import order_words
 from trueup.runtime.control.commands import wishing
+from trueup.runtime.data.rows import order_values
 from trueup.sim.market.symbols import AccountSetup
 from trueup.sim.terminal.terminal_faults import Answered, AnswerLost
 
@@ -607,3 +624,272 @@ def test_texts_of_an_assistant_cannot_break_lines_of_the_log(
     assert "\n" not in made.why
     assert "\x1b" not in made.why
     assert len(made.why) <= 520
+
+
+# What an assistant reads, field by field.
+
+
+ORDER: dict[str, Any] = {
+    "kind": OrderKind.STOP_LIMIT,
+    "magic": 3,
+    "stoplimit": 1.04,
+    "sl": 1.0,
+    "tp": 1.2,
+    "position": 7,
+    "target": 9,
+    "key": "k",
+    "why": "the news",
+    "by": "Ada",
+    "comment": "mine",
+    "status": OrderStatus.FILLED,
+    "ticket": 11,
+    "filled_volume": 0.04,
+    "fill_price": 1.1,
+    "fill_ns": make.NOW_NS + 1_000_000_000,
+    "error": "in part",
+}
+
+
+def book_with(*orders: Order) -> Book:
+    """A book of orders as they stand, found by their keys and their doubts as in a real one."""
+    book = make.book_with(*orders)
+    for order in orders:
+        book.by_key[order.key] = order
+        if order.status is OrderStatus.IN_DOUBT:
+            book.in_doubt[order.order_id] = order
+    return book
+
+
+def test_an_order_is_read_field_by_field() -> None:
+    whole = order_view(make.sent("A", **ORDER))
+    assert msgspec.structs.asdict(whole) == {
+        "order_id": "A",
+        "key": "k",
+        "symbol": "EURUSD",
+        "side": "BUY",
+        "kind": "stop_limit",
+        "lots": 0.1,
+        "sl": 1.0,
+        "tp": 1.2,
+        "closes": 7,
+        "about": 9,
+        "status": "FILLED",
+        "ticket": 11,
+        "filled_lots": 0.04,
+        "price": 1.1,
+        "created": iso(make.NOW_NS),
+        "filled": iso(make.NOW_NS + 1_000_000_000),
+        "reason": "in part",
+        "why": "the news",
+        "by": "Ada",
+    }
+    plain = order_view(make.sent("A"))
+    assert (plain.filled, plain.reason, plain.ticket, plain.price) == (None, "", None, None)
+
+
+def test_the_rows_of_a_table_have_nothing_where_an_order_has_nothing() -> None:
+    assert order_values(make.sent("A", **ORDER)) == {
+        "order_id": "A",
+        "created": make.NOW_NS,
+        "symbol": "EURUSD",
+        "magic": 3,
+        "side": "BUY",
+        "kind": "stop_limit",
+        "volume": 0.1,
+        "price": 1.05,
+        "stoplimit": 1.04,
+        "sl": 1.0,
+        "tp": 1.2,
+        "closes": 7,
+        "target": 9,
+        "order_key": "k",
+        "why": "the news",
+        "asked_by": "Ada",
+        "comment": "mine",
+        "status": "FILLED",
+        "ticket": 11,
+        "done": make.NOW_NS + 1_000_000_000,
+        "fill_price": 1.1,
+        "filled": 0.04,
+        "error": "in part",
+    }
+    plain = order_values(make.sent("A", volume=0.0, entry_price=0.0))
+    assert {name for name, value in plain.items() if value is None} == {
+        *("volume", "price", "stoplimit", "sl", "tp", "closes", "target", "order_key", "why"),
+        *("asked_by", "comment", "ticket", "done", "fill_price", "filled", "error"),
+    }
+
+
+def test_a_book_is_read_with_its_positions_and_those_of_others() -> None:
+    mine = make.position(7, identifier=7, magic=3, comment="mine", price_current=1.2, profit=5.0)
+    other = make.position(8, identifier=0, symbol="GOLD", side=Side.SELL, price_current=0.0)
+    book = make.bound_book(mine)
+    ours = make.pending(50)
+    book.apply(events.PendingAdopted(at_ns=make.NOW_NS, order=ours))
+    foreign = make.pending(51, comment="theirs")
+    seen = make.proven(mine, other, orders=(ours, foreign))
+    view = book_view(book, stream="s", source="bot", count=5, seen=seen, read_ns=make.NOW_NS)
+    assert (view.source, view.stream, view.account, view.currency) == ("bot", "s", "1@Demo", "USD")
+    assert (view.balance, view.equity, view.realised) == (1_000.0, 1_000.0, 0.0)
+    assert view.read == iso(make.NOW_NS)
+    assert [(row.ticket, row.ours, row.side) for row in view.positions] == [
+        (7, True, "LONG"),
+        (8, False, "SHORT"),
+    ]
+    first, second = view.positions
+    assert (first.magic, first.broker_comment, first.lots, first.symbol) == (
+        *(3, "mine", mine.volume, "EURUSD"),
+    )
+    assert (first.price_open, first.sl, first.tp) == (mine.price_open, mine.sl, mine.tp)
+    assert (second.price_now, second.profit) == (None, other.profit)
+    assert [(row.ticket, row.ours, row.broker_comment) for row in view.pending] == [
+        (50, True, ours.comment),
+        (51, False, "theirs"),
+    ]
+    assert (view.pending[0].kind, view.pending[0].lots) == (ours.type.value, ours.volume)
+    assert (view.pending[0].price_open, view.pending[0].magic) == (ours.price_open, ours.magic)
+    # From a journal alone: no price and no money of now.
+    dead = book_view(book, stream="s", source="journal", count=5)
+    assert (dead.balance, dead.equity, dead.read) == (None, None, None)
+    assert [(row.ticket, row.price_now, row.profit) for row in dead.positions] == [(7, None, None)]
+    assert [row.ticket for row in dead.pending] == [50]
+    nothing = book_view(Book(), stream="s", source="journal", count=5)
+    assert (nothing.account, nothing.currency) == (None, "")
+
+
+def test_orders_in_doubt_come_first_and_then_the_newest() -> None:
+    orders = [make.sent(name, status=OrderStatus.FILLED) for name in "ABC"]
+    doubt = make.sent("D", status=OrderStatus.IN_DOUBT)
+    book = book_with(orders[0], doubt, *orders[1:])
+    for count, names in ((0, "D"), (1, "DC"), (2, "DCB"), (9, "DCBA")):
+        view = book_view(book, stream="s", source="bot", count=count)
+        assert "".join(row.order_id for row in view.orders) == names
+
+
+# What became of an order.
+
+
+@pytest.mark.parametrize(
+    ("fields", "outcome"),
+    [
+        (
+            {"status": OrderStatus.REJECTED, "error": "closed"},
+            {"state": WishState.REFUSED, "reason": "closed"},
+        ),
+        (
+            {"status": OrderStatus.CANCELED, "error": "never left"},
+            {"state": WishState.REFUSED, "reason": "never left"},
+        ),
+        (
+            {"status": OrderStatus.CANCELED, "error": "given up", "unproven": True},
+            {
+                "state": WishState.IN_DOUBT,
+                "reason": "given up",
+                "known": "the bot has given it up: a person has to look at the account",
+            },
+        ),
+        (
+            {
+                "status": OrderStatus.FILLED,
+                "ticket": 7,
+                "filled_volume": 0.1,
+                "fill_price": 1.1,
+            },
+            {"state": WishState.FILLED, "ticket": 7, "lots": 0.1, "price": 1.1},
+        ),
+        (
+            {
+                "status": OrderStatus.FILLED,
+                "ticket": 7,
+                "filled_volume": 0.04,
+                "fill_price": 1.1,
+            },
+            {
+                "state": WishState.FILLED,
+                "ticket": 7,
+                "lots": 0.04,
+                "price": 1.1,
+                "reason": "filled in part: 0.04 of 0.10 lots",
+            },
+        ),
+        (
+            {"status": OrderStatus.FILLED, "kind": OrderKind.LIMIT, "ticket": 7},
+            {"state": WishState.PLACED, "ticket": 7},
+        ),
+        (
+            {"status": OrderStatus.FILLED, "kind": OrderKind.CANCEL, "target": 9},
+            {"state": WishState.DONE},
+        ),
+        (
+            {"status": OrderStatus.IN_DOUBT, "error": "no reply"},
+            {
+                "state": WishState.IN_DOUBT,
+                "reason": "no reply",
+                "evidence": "the broker has not been asked about it yet",
+                "known": "when a look at the broker proves it: ask again with the same key",
+                "next_look": iso(5_000_000_000),
+            },
+        ),
+        (
+            {"status": OrderStatus.SENT},
+            {
+                "state": WishState.IN_DOUBT,
+                "reason": "its outcome is not in the journal yet",
+                "evidence": "the broker has not been asked about it yet",
+                "known": "as soon as the journal takes events again: ask again with the same key",
+                "next_look": iso(5_000_000_000),
+            },
+        ),
+    ],
+)
+def test_what_became_of_a_wish_by_the_state_of_its_order(
+    fields: dict[str, Any], outcome: dict[str, Any]
+) -> None:
+    order = make.sent("A", key=order_key("k"), **fields)
+    found = outcome_of(book_with(order), "k", (), 5_000_000_000)
+    words = f"{order_words(order)}, EURUSD"
+    assert found == WishOutcome(key="k", order_id="A", **{"wish": words, **outcome})
+
+
+def test_what_ends_the_doubt_about_a_wish() -> None:
+    order = make.sent("A", key=order_key("k"), status=OrderStatus.IN_DOUBT)
+    book = book_with(order)
+    other = Hold("EURUSD", "B", "u", order_id="B", evidence="of another", needs_person=True)
+    hold = Hold("EURUSD", "A", "u", order_id="A", evidence="it fits 7")
+    waits = outcome_of(book, "k", (other, hold), 1)
+    assert waits is not None
+    assert waits.evidence == "it fits 7"
+    assert waits.known == "when a look at the broker proves it: ask again with the same key"
+    asked = outcome_of(book, "k", (msgspec.structs.replace(hold, needs_person=True),), 1)
+    assert asked is not None
+    assert asked.known == "when a person has looked and run `trueup settle A`"
+    dead = outcome_of(book, "k", (), None)
+    assert dead is not None
+    assert (dead.known, dead.next_look) == (
+        "not before a bot runs again on this journal: it asks the broker at its start",
+        None,
+    )
+    assert outcome_of(book, "other") is None
+
+
+def test_a_proposal_is_read_field_by_field() -> None:
+    made = make.proposed("P1", "k")
+    waiting = proposal_outcome(Proposal(made))
+    assert waiting == WishOutcome(
+        key="k",
+        state=WishState.PROPOSED,
+        wish=made.wish.words,
+        proposal_id="P1",
+        expires=iso(made.expires_ns),
+    )
+    end = events.ProposalEnded(1, "P1", ProposalEnd.REJECTED, "Ada", "too much", "A")
+    assert proposal_outcome(Proposal(made, end)) == WishOutcome(
+        key="k",
+        state=WishState.REJECTED,
+        wish=made.wish.words,
+        reason="too much",
+        order_id="A",
+        proposal_id="P1",
+        expires=iso(made.expires_ns),
+        decided_by="Ada",
+    )
