@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from tests.support.every_event import EVERY
+from tests.support.make import position as make_position
 from trueup.cli import app
 from trueup.core.book import events
 from trueup.core.model import Side
-from trueup.journal import MemoryJournal, open_journal
+from trueup.journal import MemoryJournal, Record, open_journal, open_reader
 from trueup.observe.audit_text import AuditRow
-from trueup.runtime.story.newest import FIRST_WINDOW, newest_rows
+from trueup.runtime.control.last_known import book_of
+from trueup.runtime.story.newest import FIRST_WINDOW, Known, known_orders, newest_rows
 from trueup.runtime.story.story import AuditFilter, story
 
 SEC = 1_000_000_000
@@ -140,3 +142,38 @@ def test_the_newest_entries_equal_the_end_of_the_story(
     whole: list[AuditRow] = list(story(journal.records(), wanted))
     found = newest_rows(journal.records, journal.position, count, wanted)
     assert found == whole[-count:]
+
+
+def test_the_orders_behind_positions_come_from_the_newest_checkpoint() -> None:
+    make("only", TWO_NS, EVERY[:4])
+    with open_reader("a.db") as reader:
+        assert known_orders(reader) == Known()
+    with open_journal("a.db", "only", now_ns=lambda: TWO_NS) as journal:
+        with open_reader("a.db") as reader:
+            book, _ = book_of(reader)
+        journal.checkpoint(4, book.state())
+    with open_reader("a.db") as reader:
+        known = known_orders(reader)
+    tickets = {ticket: order.order_id for ticket, order in book.orders_by_ticket.items()}
+    assert tickets
+    assert known == Known(4, tickets)
+
+
+def test_an_earlier_order_is_named_beside_a_late_entry_of_its_position() -> None:
+    journal = MemoryJournal()
+    position = make_position(7, identifier=7)
+    journal.append([wish(f"{n}", n) for n in range(1, 5)])
+    closed = events.PositionMissing(at_ns=9, position=position, because="no deal yet")
+    journal.append([closed])
+    for known, order_id in ((None, ""), (Known(4, {7: "ORD_1"}), "ORD_1")):
+        (row,) = newest_rows(journal.records, 5, 1, AuditFilter(), known)
+        assert (row.position, row.order_id or "") == (5, order_id)
+    # What comes after the known orders is read whole, and no more is wanted of it.
+    reads: list[int] = []
+
+    def read(after: int) -> Iterator[Record]:
+        reads.append(after)
+        return iter(journal.records(after))
+
+    assert len(newest_rows(read, 5, 1, AuditFilter(), Known(4, {}))) == 1
+    assert reads == [0]

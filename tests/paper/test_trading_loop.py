@@ -17,8 +17,10 @@ from trueup.protocol.ticks import Tick
 from trueup.runtime.bot.order_desk import Intent
 from trueup.runtime.sync.reconciler import SyncStatus
 from trueup.runtime.sync.results import SyncResult
+from trueup.runtime.time.clock import moment
 from trueup.runtime.trading.loop import TradingLoop, _filled
 from trueup.runtime.trading.prices import GatewayPrices
+from trueup.runtime.trading.stepped_loop import SteppedLoop
 
 
 def test_a_signal_becomes_an_order_at_the_price_of_its_side_and_a_position() -> None:
@@ -361,3 +363,155 @@ def test_an_offline_gateway_is_not_replaced() -> None:
     # Without a local feed there is nothing to replace the gateway by.
     broker.tick = Unknown(Reason.UNREADABLE, "The gateway does not tell prices")
     assert isinstance(GatewayPrices(broker, "EURUSD").latest(100), Unknown)
+
+
+# The same loop in steps, for a thread that takes care of many accounts.
+
+
+class Arrives:
+    """Prices of one symbol that the test lets arrive, and what was waited for them."""
+
+    def __init__(self) -> None:
+        self.answer: Tick | Unknown | None = None
+        self.waits: list[int] = []
+
+    def latest(self, wait_ms: int) -> Tick | Unknown | None:
+        self.waits.append(wait_ms)
+        return self.answer
+
+
+class Stepped:
+    """A stepped loop over two symbols, whose strategy notes what it is told."""
+
+    def __init__(self) -> None:
+        self.world = World()
+        self.told: list[str] = []
+        self.euro, self.pound = Arrives(), Arrives()
+        self.world.reconciler.gateway = self.world.broker
+        self.world.broker.timeout_ms = 2_000  # type: ignore[attr-defined]
+        sources = {"EURUSD": self.euro, "GBPUSD": self.pound}
+        self.loop = SteppedLoop(
+            self.world.pm, self.world.reconciler, self, sources, account="the account"
+        )
+        self.loop.recover()
+
+    def on_start(self, account: str) -> None:
+        self.told.append(f"start with {account}")
+
+    def on_tick(self, tick: Tick) -> int:
+        self.told.append(tick.symbol)
+        return 0
+
+    def on_sync(self, result: SyncResult) -> None:
+        self.told.append(result.status.value)
+
+    def start(self) -> None:
+        """Take the first step, with a price of each symbol, and forget what was told."""
+        self.euro.answer, self.pound.answer = price("EURUSD", 1), price("GBPUSD", 1)
+        assert self.loop.look()
+        self.loop.tell()
+        self.told.clear()
+        self.euro.waits.clear()
+        self.pound.waits.clear()
+
+
+def price(symbol: str, number: int) -> Tick:
+    return Tick(symbol, 1.1, 1.1001, number)
+
+
+def test_a_stepped_loop_starts_its_strategy_once_and_waits_for_the_first_prices() -> None:
+    stepped = Stepped()
+    assert stepped.loop.look()
+    assert stepped.told == []
+    # The prices that have not arrived were asked for without waiting.
+    assert (stepped.euro.waits, stepped.pound.waits) == ([0], [])
+    stepped.euro.answer, stepped.pound.answer = price("EURUSD", 1), price("GBPUSD", 1)
+    stepped.loop.tell()
+    assert stepped.told == ["start with the account", "SUCCESS", "EURUSD", "GBPUSD"]
+    assert (stepped.euro.waits, stepped.pound.waits) == ([0, 2_000], [2_000])
+    assert not stepped.loop.awaits_price
+    stepped.loop.tell()
+    assert len(stepped.told) == 4
+
+
+def test_prices_are_asked_for_once_in_a_pace_and_told_when_they_are_new() -> None:
+    stepped = Stepped()
+    stepped.start()
+    loop, clock = stepped.loop, stepped.world.clock
+    due_ns = loop.price_due_ns
+    assert due_ns == clock.waiting_ns() + 250_000_000
+    assert not loop.look()
+    clock.advance(0.25)
+    # The same prices are no news.
+    assert not loop.look()
+    assert (stepped.euro.waits, stepped.pound.waits) == ([0], [0])
+    assert loop.price_due_ns == due_ns + 250_000_000
+    stepped.pound.answer = price("GBPUSD", 2)
+    clock.advance(0.25)
+    assert loop.look()
+    assert stepped.told == []
+    loop.tell()
+    assert stepped.told == ["GBPUSD"]
+    seen = {feed.symbol: feed.seen for feed in loop.feeds}
+    assert seen["GBPUSD"] == moment(clock)
+    assert seen["EURUSD"] != moment(clock)
+
+
+def test_a_price_under_way_is_not_given_up_before_the_gateways_timeout() -> None:
+    stepped = Stepped()
+    stepped.start()
+    loop, clock = stepped.loop, stepped.world.clock
+    stepped.euro.answer = None
+    clock.advance(0.25)
+    assert not loop.look()
+    assert loop.awaits_price
+    # The other symbol is not asked meanwhile.
+    clock.advance(1.999)
+    assert not loop.look()
+    assert (set(stepped.euro.waits), stepped.pound.waits) == ({0}, [])
+    clock.advance(0.001)
+    assert loop.look()
+    stepped.euro.waits.clear()
+    stepped.euro.answer = Unknown(Reason.OFFLINE, "Gateway offline")
+    loop.tell()
+    assert stepped.euro.waits == [2_000]
+    # The next symbol's time begins now.
+    stepped.pound.answer = None
+    assert not loop.look()
+    stepped.pound.answer = price("GBPUSD", 2)
+    assert loop.look()
+    loop.tell()
+    assert stepped.told == ["GBPUSD"]
+    assert loop.prices_unknown == "Gateway offline"
+
+
+def test_a_strategy_that_failed_is_told_nothing_until_it_is_resumed() -> None:
+    stepped = Stepped()
+    stepped.start()
+    loop, world = stepped.loop, stepped.world
+    result = SyncResult(SyncStatus.SUCCESS)
+    world.pm.pause("the program")
+    loop.has_failed = True
+    loop._tell(result)
+    assert loop.has_failed
+    assert not loop.look()
+    world.pm.resume("Ada")
+    loop._tell(result)
+    assert not loop.has_failed
+    loop.tell()
+    assert stepped.told == ["SUCCESS"]
+    loop.is_listening = False
+    loop._tell(result)
+    loop.tell()
+    assert stepped.told == ["SUCCESS"]
+
+
+def test_a_loop_without_prices_asks_for_none() -> None:
+    world = World()
+    loop = SteppedLoop(world.pm, world.reconciler, world.strategy, {})
+    world.broker.timeout_ms = 2_000  # type: ignore[attr-defined]
+    loop.recover()
+    assert loop.price_due_ns is None
+    assert loop.look()
+    loop.tell()
+    assert not loop.awaits_price
