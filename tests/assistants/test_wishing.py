@@ -17,12 +17,13 @@ from trueup.core.book.events import Event, OrderKind, ProposalEnd
 from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.book.order import Order
 from trueup.core.book.proposals import Proposal
-from trueup.core.book.wishes import order_key
+from trueup.core.book.wishes import OrderWish, WishAction, order_key
 from trueup.core.dates import iso
 from trueup.core.holds import Hold
 from trueup.core.limits.limits import Limits
 from trueup.core.model import Side
 from trueup.errors import JournalError
+from trueup.runtime.assistants.asking import changed_since
 from trueup.runtime.assistants.outcomes import (
     WishOutcome,
     WishState,
@@ -893,3 +894,20 @@ def test_a_proposal_is_read_field_by_field() -> None:
         expires=iso(made.expires_ns),
         decided_by="Ada",
     )
+
+
+def test_how_the_target_of_a_proposal_may_have_changed() -> None:
+    here = make.position(7, identifier=7, side=Side.SELL)
+    book = make.book_of(here)
+    book.apply(events.PendingAdopted(at_ns=make.NOW_NS, order=make.pending(50)))
+
+    def changed(ticket: int, side: Side | None) -> str:
+        wish = OrderWish(WishAction.CLOSE, ticket=ticket, side=side)
+        return changed_since(book, wish)
+
+    assert changed(0, None) == ""
+    assert changed(7, Side.SELL) == ""
+    assert changed(7, Side.BUY) == "7 is on the other side now"
+    assert changed(50, Side.BUY) == ""
+    assert changed(50, Side.SELL) == "50 is on the other side now"
+    assert changed(9, Side.BUY) == "9 has left the book"

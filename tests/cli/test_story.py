@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any, get_args
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,19 +16,20 @@ from hypothesis import strategies as st
 from tests.cli.bot_world import BotWorld
 from tests.support.desk_world import BUY, DeskWorld
 from tests.support.every_event import CREATED, EVERY, ORDER, SEC, P
-from tests.support.make import position
+from tests.support.make import ACCOUNT, bound, position
 from trueup.core.book import events
 from trueup.core.book.book import Book
 from trueup.core.dates import iso
 from trueup.core.model import MarginMode, Side
 from trueup.core.sync.plan import Plan
 from trueup.journal import MemoryJournal, Record
+from trueup.journal.journal import Checkpoint
 from trueup.observe.audit_text import AuditRow, audit_lines
 from trueup.observe.event_words.table import words_of
 from trueup.observe.event_words.words import ACTIONS
 from trueup.observe.plan_text import plan_values, write_plan
 from trueup.observe.replay_text import Scene, write_scene
-from trueup.runtime.story.replay import replay
+from trueup.runtime.story.replay import Replay, replay
 from trueup.runtime.story.story import AuditFilter, orders_of, story, tickets_of
 
 
@@ -310,9 +312,9 @@ def test_an_answer_changes_the_broker_s_side_wherever_it_changed_the_book(
     chance = random.Random(7)
     for _ in range(30):
         journal, book = MemoryJournal(), Book()
-        bound = [] if margin_mode is None else [events.AccountBound(0, 1, "S", "USD", margin_mode)]
-        history: list[events.Event] = list(bound)
-        book.replay(bound)
+        begin = [] if margin_mode is None else [events.AccountBound(0, 1, "S", "USD", margin_mode)]
+        history: list[events.Event] = list(begin)
+        book.replay(begin)
         for number in range(20):
             side = chance.choice((Side.BUY, Side.SELL))
             named = chance.choice((0, 0, 999, *book.holdings))
@@ -378,3 +380,63 @@ def test_the_moment_itself_is_included() -> None:
     journal.append(EVERY[:2])
     assert scene(journal, 2 * SEC).position == 2
     assert scene(journal, 2 * SEC - 1).position == 1
+
+
+def test_a_scene_has_each_fact_of_the_book() -> None:
+    journal = MemoryJournal()
+    journal.append([*EVERY[:3], EVERY[14], EVERY[17]])
+    then = scene(journal, 30 * SEC)
+    assert then.at == iso(30 * SEC)
+    last_ns = list(journal.records())[-1].at_ns
+    assert (then.stream, then.position, then.last_event) == ("EURUSD", 5, iso(last_ns))
+    (doubt,) = then.in_doubt
+    assert (doubt.order_id, doubt.action, doubt.lots, doubt.symbol) == ("A", "BUY", 0.1, "EURUSD")
+    assert (doubt.error, doubt.since) == ("no reply within 2000 ms", iso(3 * SEC))
+    wordless = MemoryJournal()
+    wordless.append([*EVERY[:2], events.OrderInDoubt(at_ns=3 * SEC, order_id="A", error="")])
+    (quiet,) = scene(wordless, 30 * SEC).in_doubt
+    assert quiet.error == ""
+    unbound = scene(journal, 30 * SEC)
+    assert (unbound.account, unbound.margin_mode, unbound.currency, unbound.currency_digits) == (
+        *(None, "", "", None),
+    )
+    named = MemoryJournal()
+    named.append([bound(msgspec.structs.replace(ACCOUNT, currency="JPY", currency_digits=0))])
+    then = scene(named, 2 * 10**18)
+    assert (then.account, then.margin_mode, then.currency, then.currency_digits) == (
+        *("1@Demo", "hedging", "JPY", 0),
+    )
+
+
+def test_a_replay_from_a_checkpoint_knows_the_positions_and_not_when_they_were_seen() -> None:
+    here, gone = position(7, identifier=7), position(8, identifier=8)
+    book = Book().replay(
+        [
+            events.PositionAdopted(at_ns=1, position=here),
+            events.PositionAdopted(at_ns=2, position=gone),
+            events.PositionMissing(at_ns=3 * SEC, position=gone, because="no deal yet"),
+        ]
+    )
+    books = Replay.from_checkpoint(Checkpoint(3, book.state()), 3 * SEC)
+    again = Replay.restore(books.state())
+    for made in (books, again):
+        then = made.scene("s", 4 * SEC, [])
+        assert (then.position, then.last_event) == (3, iso(3 * SEC))
+        assert made.latest_ns == 3 * SEC
+        known, missing = then.rows
+        assert (known.local, known.seen, known.by) == (known.remote, "", "")
+        assert known.local is not None
+        assert (known.local.side, known.local.lots) == ("LONG", here.volume)
+        assert (missing.ticket, missing.remote) == (8, None)
+        assert then.missing == [
+            "8, LONG 0.01L @ 1.0543: not in the broker's list since 00:00:03, no proof"
+        ]
+    # An event that is older than the newest does not set the time back.
+    moved = events.PositionCorrected(
+        at_ns=2 * SEC, local=here, remote=position(7, identifier=7, sl=1.05), fields=("sl",)
+    )
+    again.apply(Record(4, 2 * SEC, "PositionCorrected", moved, bytes(32)))
+    assert (again.newest_ns, again.latest_ns, again.position) == (2 * SEC, 3 * SEC, 4)
+    row = again.scene("s", 4 * SEC, []).rows[0]
+    assert row.remote is not None
+    assert (row.remote.sl, row.seen, row.by) == (1.05, iso(2 * SEC), "reading")

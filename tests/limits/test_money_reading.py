@@ -89,3 +89,32 @@ def test_figures_that_are_no_numbers_are_not_used() -> None:
     assert read(Terminal([NOW_SEC], *[{"equity": float("nan")}] * 2), NOW_SEC) == (
         "the account's figures are no numbers"
     )
+
+
+@pytest.mark.parametrize(
+    ("known_sec", "apart_sec", "offset_sec"),
+    [
+        # What the gateway tells goes first.
+        (7_200, 100 * DAY_SEC, 7_200),
+        (0, 100 * DAY_SEC, 0),
+        # A market that is played back has a clock of long ago.
+        (None, -100 * DAY_SEC, -100 * DAY_SEC),
+        (None, 3_600, None),
+        (True, 3_600, True),
+    ],
+)
+def test_the_clock_of_the_server_is_the_gateways_or_that_of_a_replayed_market(
+    known_sec: int | None, apart_sec: int, offset_sec: int | None
+) -> None:
+    terminal = Terminal([NOW_SEC - 5])
+    gateway = SimpleNamespace(time_offset_sec=known_sec, terminal=lambda: terminal)
+    asked = Asked(
+        (NOW_SEC - 60) * 10**9,
+        NOW_SEC * 10**9,
+        server_time_msc=(NOW_SEC + apart_sec) * 1000,
+    )
+    found = MoneyReader().read(gateway, asked)
+    assert isinstance(found, Read)
+    assert found.ledger.offset_sec == offset_sec
+    assert (found.name, found.money.balance, found.money.equity) == ("1@Demo", 100.0, 90.0)
+    assert (found.money.credit, found.money.currency) == (0.0, "USD")

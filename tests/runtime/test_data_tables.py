@@ -191,6 +191,18 @@ def test_an_account_that_comes_back_begins_anew_too() -> None:
 def test_what_came_before_the_book_was_bound_belongs_to_its_account() -> None:
     with made([wish("A"), bound()]) as store:
         assert rows(store, "orders")[0]["account"] == "1@S"
+    position = make.position(5, magic=7)
+    adopted = events.PositionAdopted(**AT, position=position)
+    with made([wish("A"), adopted, counted(position, ENTRY), bound()]) as store:
+        for table in ("orders", "deals", "trades"):
+            assert [row["account"] for row in rows(store, table)] == ["1@S"]
+
+
+def test_a_position_was_opened_when_the_book_took_it() -> None:
+    adopted = events.PositionAdopted(**AT, position=make.position(5, magic=7))
+    with made([bound(), adopted]) as store:
+        (trade,) = rows(store, "trades")
+        assert (trade["opened"], trade["closed"]) == ("2026-01-05T00:00:00.000+00:00", None)
 
 
 def test_a_deal_of_an_older_release_has_no_time_and_perhaps_no_money() -> None:

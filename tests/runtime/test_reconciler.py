@@ -17,7 +17,16 @@ from trueup.core.model import Position
 from trueup.errors import JournalError
 from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.runtime.bot.portfolio import PortfolioManager
-from trueup.runtime.sync.reconciler import RemotePosition, StateReconciler, SyncResult, SyncStatus
+from trueup.runtime.sync.reconciler import (
+    RemotePosition,
+    StateReconciler,
+    SyncResult,
+    SyncStatus,
+    _counted,
+    _interval,
+    _seconds,
+    _sentence,
+)
 
 ENTRY_KEYS = {"timestamp", "action", "ticket", "details", "before", "after"}
 
@@ -700,3 +709,28 @@ def test_what_is_forced_by_hand_is_in_the_audit_trail_too() -> None:
     assert pm.force_close_position(1)
     actions = [entry["action"] for entry in reconciler.get_audit_trail()]
     assert actions == ["RECOVERY", "DRIFT_FIX", "CLOSED"]
+
+
+# Small words.
+
+
+def test_counts_and_seconds_in_words() -> None:
+    assert [_counted(count, "position") for count in (0, 1, 2)] == [
+        *("0 positions", "1 position", "2 positions"),
+    ]
+    second = 1_000_000_000
+    assert [_seconds(ns) for ns in (second - 1, second, 2 * second)] == [
+        *("less than 1 s", "1 s", "2 s"),
+    ]
+    assert [_sentence(words) for words in ("a pause.", "A pause", "")] == [
+        *("A pause.", "A pause.", "."),
+    ]
+
+
+def test_an_interval_prints_as_it_was_given() -> None:
+    given = [_interval(value) for value in (15, 0, 0.5, 15.0)]
+    assert list(map(repr, given)) == ["15", "0", "0.5", "15.0"]
+    for wrong in (-1, "soon", float("nan")):
+        with pytest.raises(ValueError, match="give a number of seconds, 0 or above") as refused:
+            _interval(wrong)
+        assert str(refused.value).startswith(f"sync_interval_sec={wrong!r} is not valid")
