@@ -19,7 +19,7 @@ from trueup.lab.facts.facts import Violation
 from trueup.lab.plan.plan import Fault, Strike, calm, draw
 from trueup.lab.report.drawing import DARK, LIGHT, MOST_CHARACTERS, page
 from trueup.lab.report.scenes import BOOK, Scenes
-from trueup.lab.report.telling import lines, story
+from trueup.lab.report.telling import OVER, lines, story
 from trueup.lab.runs.run import run
 from trueup.lab.system.schedule import BEGIN_NS
 
@@ -219,8 +219,8 @@ def test_a_whole_run_is_told_within_the_width(width: int) -> None:
         assert max(map(len, text.splitlines())) <= width
         struck = [fact for fact in told if isinstance(fact, facts.Faulted)]
         assert sum(line.kind == "fault" for line in lines(told)) >= len(struck)
-        # The encore follows (`lab.world.encore`), and is told as well.
-        assert "The run is over." in [line.words for line in lines(told)]
+        # The encore is told as well.
+        assert OVER in [line.words for line in lines(told)]
 
 
 class Reader(HTMLParser):

@@ -30,6 +30,8 @@ from trueup.runtime.sync.results import SyncStatus
 from trueup.sim.market.records import RETCODE_TEXTS
 
 WIDTH = 100
+# `lab.world.encore` follows, with orders that no bot asks for.
+OVER = "The run is over. Whatever follows tries keys, former writers and lists once more."
 _TIME_WIDTH, _WHO_WIDTH = 9, 8
 _DEGRADED = "Degraded: "
 _SECONDS = re.compile(r"\d+ s\b")
@@ -131,7 +133,7 @@ class _Telling:
             facts.Traded: lambda f: iter([("world", "broker", f.what)]),
             facts.Healed: lambda f: iter([("world", "turn", "All faults stop; now agree.")]),
             facts.Agreed: lambda f: iter([("world", "turn", "Agreement is judged.")]),
-            facts.Ended: lambda f: iter([("world", "turn", "The run is over.")]),
+            facts.Ended: lambda f: iter([("world", "turn", OVER)]),
             facts.PositionShown: self._shown,
             facts.PositionLeft: self._left,
             facts.OrderShown: self._order_shown,
