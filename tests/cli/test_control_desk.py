@@ -12,7 +12,7 @@ from tests.support import make
 from tests.support.desk_world import BUY, NETTING, OTHER, SELL
 from tests.support.make import RefusingJournal
 from trueup.core.book import outcome
-from trueup.core.book.events import Event
+from trueup.core.book.events import Event, OrderFilled
 from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.dates import iso
 from trueup.core.doubt.manual import not_in_doubt
@@ -732,6 +732,59 @@ def test_a_close_names_its_ticket_and_itself(fields: dict[str, Any]) -> None:
     assert BotWorld().tell("close", **fields)["error"] == (
         "Say which: the ticket to close, and an id of the command."
     )
+
+
+def test_a_close_whose_outcome_the_journal_refuses_is_in_doubt_until_it_is_recorded() -> None:
+    journal = RefusingJournal()
+    world = BotWorld(journal=journal)
+    ticket = world.broker.pm.submit("buy", 0.1).ticket
+    journal.refuse, journal.kind = JournalError("The disk is full."), OrderFilled
+    shown: dict[str, Any] = {"id": "k", "ticket": ticket, "side": "LONG", "lots": 0.1}
+    world.tell("close", **shown)
+    world.desk.turn()
+    doubt = world.tell("closed", **shown)["result"]
+    assert (doubt["state"], doubt["ticket"]) == ("doubt", ticket)
+    assert "that is not in the journal yet: The disk is full." in doubt["reason"]
+    assert doubt["then"] == (
+        "The bot looks for it at the broker until the outcome is proven: see `trueup status`"
+    )
+    journal.refuse = None
+    world.broker.sync()
+    assert world.tell("closed", **shown)["result"]["state"] == "closed"
+
+
+def test_the_figures_of_a_close_are_of_now_or_of_the_last_reading_that_was_believed() -> None:
+    world = BotWorld()
+    ticket = world.broker.pm.submit("buy", 0.1).ticket
+    world.broker.sync()
+    seen_ns = world.broker.reconciler.portfolio.as_of_ns
+    assert seen_ns is not None
+
+    def plan() -> dict[str, Any]:
+        answer = world.tell("close-plan", ticket=ticket)
+        while "wait" in answer:
+            world.broker.wait(0.25)
+            world.desk.turn()
+            answer = world.tell("close-plan", ticket=ticket, look=answer["wait"])
+        found: dict[str, Any] = answer["plan"]
+        return found
+
+    now = plan()
+    assert (now["unknown"], now["read"] > iso(seen_ns)) == ("", True)
+    world.broker.mangle(*[lambda _: b"no JSON"] * 9)
+    then = plan()
+    assert then["read"] == iso(seen_ns)
+    assert then["unknown"]
+
+
+def test_looks_for_a_person_use_the_settle_window_that_the_bot_has_learnt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = BotWorld()
+    monkeypatch.setattr(world.broker.reconciler, "get_status", lambda: {"settle_window_ms": 4_321})
+    world.tell("plan")
+    world.desk._observer.turn()
+    assert world.desk._observer._observer.settling.window_ms == 4_321
 
 
 FOUND_LATER = (

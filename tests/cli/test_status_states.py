@@ -593,6 +593,9 @@ def test_the_last_events_are_read_again_only_after_a_change_of_the_book(
     is_gone = False
     assert world.status().events[0] != before[0]
     assert BotWorld().status().events == []
+    # A journal that could not be read from the beginning has none either.
+    is_gone = True
+    assert BotWorld(journal=RefusingJournal()).status().events == []
 
 
 def test_the_times_of_a_status_are_those_of_its_readings() -> None:

@@ -221,6 +221,18 @@ def test_a_function_that_fails_is_named_with_its_line() -> None:
         assert str(failed.value).startswith(f"The function {name} failed: ValueError: no (")
         assert "test_strategy_hooks.py, line " in str(failed.value)
     assert callbacks.deliver_next() is False
+
+    @callbacks.on(OrderSettled)  # type: ignore[type-var]
+    def takes_nothing() -> None:
+        """Cannot be called with an event, so no line of it is reached."""
+
+    callbacks._put([settled("A", 0.1)])
+    line = takes_nothing.__code__.co_firstlineno
+    for _ in range(2):
+        with pytest.raises(StrategyError):
+            callbacks.deliver_next()
+    with pytest.raises(StrategyError, match=rf"test_strategy_hooks\.py, line {line}\)"):
+        callbacks.deliver_next()
     with pytest.raises(TypeError) as refused:
         callbacks.on(print)  # type: ignore[arg-type]
     assert str(refused.value) == (
