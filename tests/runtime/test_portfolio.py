@@ -11,8 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import make
+from trueup.core.book.events import OrderKind
 from trueup.core.book.lifecycle import OrderStatus
+from trueup.core.book.terms import Terms
+from trueup.core.dates import iso
 from trueup.errors import JournalError
+from trueup.runtime.bot.identity import Identity
+from trueup.runtime.bot.order_message import message_of
 from trueup.runtime.bot.portfolio import PortfolioManager
 from trueup.runtime.bot.views import OrderRow
 from trueup.runtime.time.clock import SystemClock
@@ -426,3 +431,189 @@ def test_after_a_restart_a_callers_own_order_may_have_left(tmp_path: Path) -> No
         assert pm.orders[order.order_id].status is OrderStatus.IN_DOUBT
         assert "before an answer was recorded" in (pm.orders[order.order_id].error or "")
         assert not pm.check_risk(1)
+
+
+# Names, messages and tables.
+
+
+def test_the_names_of_a_book() -> None:
+    for wrong in ("", "  "):
+        with pytest.raises(ValueError, match="is not valid") as refused:
+            Identity(wrong, 0, magic_token=False, stream=None, run="r")
+        assert str(refused.value) == (
+            f"symbol={wrong!r} is not valid: give a symbol's name, as 'EURUSD'."
+        )
+    whole = Identity("EURUSD", 7, magic_token=False, stream="mine", run="r")
+    assert (whole.symbol, whole.magic, whole.stream) == ("EURUSD", 7, "mine")
+    assert (whole.book_name, whole.run) == ("mine, magic 7", "r")
+    plain = Identity("EURUSD", 0, magic_token=False, stream=None, run="r")
+    assert (plain.stream, plain.book_name) == ("EURUSD", "EURUSD")
+    # A part has the book's name and its order ids.
+    part = whole.of_part("GOLD", 8)
+    assert (part.symbol, part.magic, part.stream, part.book_name) == (
+        *("GOLD", 8, "mine", "mine, magic 7"),
+    )
+    assert [one.next_order_id() for one in (whole, part, whole)] == [
+        "ORD_0_r",
+        "ORD_1_r",
+        "ORD_2_r",
+    ]
+    assert whole.order_count == part.order_count == 3
+
+
+MESSAGE = {
+    "order_id": "A",
+    "symbol": "EURUSD",
+    "action": "BUY",
+    "comment": make.TOKEN,
+    "magic": 3,
+    "login": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"entry_price": 0.0, "sl": 1.0, "tp": 1.2, "position": 70},
+            {
+                "type": "market",
+                "volume": 0.1,
+                "position": 7,
+                "sl": 1.0,
+                "tp": 1.2,
+                "confidence": 1.0,
+            },
+        ),
+        (
+            {"kind": OrderKind.STOP_LIMIT, "stoplimit": 1.04, "terms": Terms(3, "FOK", "DAY")},
+            {
+                "price": 1.05,
+                "stoplimit": 1.04,
+                "type": "stop_limit",
+                "volume": 0.1,
+                "position": 0,
+                "sl": 0.0,
+                "tp": 0.0,
+                "confidence": 1.0,
+                **Terms(3, "FOK", "DAY").wire,
+            },
+        ),
+        ({"kind": OrderKind.CANCEL, "target": 9}, {"action": "CANCEL", "order": 9}),
+        (
+            {"kind": OrderKind.CLOSE_BY, "position": 70, "position_by": 80},
+            {"action": "CLOSE_BY", "position": 7, "position_by": 80, "volume": 0.1},
+        ),
+        (
+            {
+                "kind": OrderKind.MODIFY_ORDER,
+                "target": 9,
+                "stoplimit": 1.04,
+                "sl": 1.0,
+                "tp": 1.2,
+                "terms": Terms(None, None, "GTC"),
+            },
+            {
+                "action": "MODIFY_ORDER",
+                "order": 9,
+                "price": 1.05,
+                "stoplimit": 1.04,
+                "sl": 1.0,
+                "tp": 1.2,
+                **Terms(None, None, "GTC").wire,
+            },
+        ),
+        (
+            {"kind": OrderKind.MODIFY, "position": 70, "sl": 1.0, "tp": 1.2},
+            {"action": "MODIFY", "position": 7, "sl": 1.0, "tp": 1.2},
+        ),
+        # Of a position that is not in the book the order itself has the ticket.
+        (
+            {
+                "kind": OrderKind.MODIFY,
+                "position": 90,
+                "sl": 1.0,
+                "foreign": (make.position(9, identifier=90),),
+            },
+            {"action": "MODIFY", "position": 9, "sl": 1.0, "tp": 0.0, "foreign": True},
+        ),
+    ],
+)
+def test_an_order_is_sent_field_by_field(fields: dict[str, Any], message: dict[str, Any]) -> None:
+    # The broker has changed the ticket of this position.
+    book = make.book_of(make.position(7, identifier=70))
+    order = make.sent("A", **{"wire_magic": 3, **fields})
+    assert message_of(order, book, {"login": 1}) == {**MESSAGE, **message}
+
+
+def test_a_notebook_shows_what_is_open_and_under_way() -> None:
+    pm = long()
+    html = pm._repr_html_()
+    assert "Book EURUSD: 1 positions, realised 0.00" in html
+    heads = ("ticket", "symbol", "volume", "entry", "price", "profit")
+    assert "".join(f"<th>{head}</th>" for head in heads) in html
+    assert "<td>1</td><td>EURUSD</td><td>LONG 0.03L</td>" in html
+    assert "Orders under way" not in html
+    doubtful(-1, pm)
+    (order,) = pm.book.in_doubt.values()
+    html = pm._repr_html_()
+    assert "Orders under way" in html
+    more = ("order", "symbol", "side", "status", "why")
+    assert "".join(f"<th>{head}</th>" for head in more) in html
+    assert (
+        f"<td>{order.order_id}</td><td>EURUSD</td><td>SELL</td><td>IN_DOUBT</td><td>no reply</td>"
+        in html
+    )
+
+
+def test_a_misspelt_term_of_an_order_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(TypeError) as refused:
+        make.portfolio().submit("buy", 0.1, sll=1.0, zone="x")  # type: ignore[call-arg]
+    assert str(refused.value) == (
+        "An order has no sll: give limit, stop, stoplimit, sl, tp, magic, key, why, price, "
+        "comment, symbol, deviation, filling, expires, who."
+    )
+
+
+def test_what_a_person_told_the_strategy_is_in_the_log_and_in_memory(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    journal = make.RefusingJournal()
+    pm = make.portfolio(journal)
+    journal.refuse = JournalError("the disk is full")
+    told = pm.pause("  ", why=" lunch ")
+    assert (told.by, told.why) == ("a person", "lunch")
+    assert (caplog.messages[-1], caplog.records[-1].levelname) == (
+        "[PERSON] trading is paused by a person: lunch; kept in memory: the disk is full",
+        "ERROR",
+    )
+    # To let more orders pass waits for the journal.
+    with pytest.raises(JournalError):
+        pm.close_only("Ada")
+    assert pm.paused == told
+    journal.refuse = None
+    pm.desk.record_owed()
+    assert pm.book.paused == told
+    caplog.clear()
+    again = PortfolioManager("EURUSD", journal=journal)
+    since = iso(told.at_ns)
+    assert caplog.messages[0].startswith(
+        f"[PERSON] As before the restart, trading is paused by a person: lunch since {since} (until"
+    )
+    assert again.paused == told
+
+
+def test_rows_that_are_forced_in_and_out_are_logged_with_their_figures(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pm = make.portfolio()
+    assert pm.force_add_position(make.row(1, volume=0.03))
+    assert caplog.messages[-1] == "[RECONCILE] Added ticket 1, LONG 0.03L @ 1.0543"
+    assert not pm.force_add_position(make.row(1, volume=0.03))
+    assert caplog.messages[-1] == "[RECONCILE] Ticket 1 is in the book already"
+    assert not pm.force_add_position(make.row(2, symbol="GOLD"))
+    assert caplog.messages[-1] == "[RECONCILE] Refused: GOLD is not EURUSD"
+    assert not pm.force_close_position(9)
+    assert caplog.messages[-1] == "[RECONCILE] No position with ticket 9 to close"
+    assert pm.force_close_position(1)
+    assert caplog.messages[-1] == "[RECONCILE] Closed ticket 1, LONG 0.03L"
