@@ -85,8 +85,8 @@ class Episode:
 class FleetRun:
     """A run; the times are in `events`."""
 
-    def __init__(self, world: FleetWorld, seed: int, pauses: Pauses) -> None:
-        self._world, self._chance = world, random.Random(seed)
+    def __init__(self, world: FleetWorld, seed: int, pauses: Pauses, only: str = "") -> None:
+        self._world, self._chance, self._only = world, random.Random(seed), only
         self._looker = Looker(world)
         self.events = FleetEvents(world, self._looker, self._chance, pauses)
         self.says: Callable[[str], object] = lambda _: None
@@ -121,6 +121,8 @@ class FleetRun:
 
     def _deck(self, events: int) -> list[str]:
         """Return the kinds of all events, in the order in which they are tried."""
+        if self._only:
+            return [self._only] * events
         kinds = {kind: max(1, round(count * events / 200)) for kind, count in OF_200.items()}
         # What rounding leaves is killed.
         kinds["kill"] = max(1, kinds["kill"] + events - sum(kinds.values()))
@@ -230,6 +232,7 @@ def run_fleet(
     timeout_ms: int = 5_000,
     pauses: Pauses = PAUSES,
     most_sec: float = 1e9,
+    only: str = "",
     says: Callable[[str], object] = lambda _: None,
 ) -> tuple[str, list[str]]:
     """Run in a folder; return the table of figures, and everything that is wrong."""
@@ -243,7 +246,7 @@ def run_fleet(
         timeout_ms=timeout_ms,
         has_lines=True,
     ) as world:
-        made = FleetRun(world, seed, pauses)
+        made = FleetRun(world, seed, pauses, only)
         made.says = says
         wrong: list[str] = []
         tokens = 0
@@ -283,6 +286,8 @@ def main() -> int:
     parser.add_argument("--freeze", type=float, default=30.0)
     parser.add_argument("--outage", type=float, default=30.0, help="seconds without any database")
     parser.add_argument("--minutes", type=float, default=20.0, help="begin no event later")
+    kinds = sorted(OF_200.keys() - {"wake"})
+    parser.add_argument("--only", choices=kinds, default="", help="events of one kind alone")
     options = parser.parse_args()
     programs = binaries()
     if programs is None or not (programs / "pg_basebackup").exists():
@@ -302,6 +307,7 @@ def main() -> int:
             interval_sec=options.interval,
             pauses=Pauses(freeze=options.freeze, outage=options.outage),
             most_sec=60 * options.minutes,
+            only=options.only,
             says=lambda line: sys.stderr.write(f"{line}\n"),
         )
     finally:

@@ -154,11 +154,11 @@ def test_a_session_that_has_the_lock_and_no_token_fences_nobody_out(
         other.autocommit = True
         proxy.cut_after(0, silently=False)
         proxy.pass_everything()
-        other.execute("SELECT pg_advisory_lock(%s)", (claim._key,))
+        other.execute("SELECT pg_advisory_lock(%s)", (claim.key,))
         with pytest.raises(JournalError, match="has not taken it over") as refused:
             journal.append(orders(2))
         assert not isinstance(refused.value, JournalConflict)
-        other.execute("SELECT pg_advisory_unlock(%s)", (claim._key,))
+        other.execute("SELECT pg_advisory_unlock(%s)", (claim.key,))
     assert journal.append(orders(2)) == 2
     assert list(journal.read()) == orders(1, 2)
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import psycopg
 from psycopg import conninfo, errors
 
+from trueup.core.claims import scope_of
 from trueup.errors import JournalConflict, JournalError
 from trueup.journal.backends.partitions import OLDEST_WITH_PARTITIONS, divide, share_like_events
 from trueup.journal.backends.server_session import (
@@ -28,7 +29,8 @@ from trueup.journal.backends.server_session import (
     lost,
     no_room,
 )
-from trueup.journal.database.database import Claim, Database
+from trueup.journal.backends.together import OLDEST, Member, continue_together
+from trueup.journal.database.database import Claim, Continued, Database
 from trueup.journal.database.statements import POSTGRESQL
 from trueup.journal.journal import Tip
 
@@ -87,7 +89,6 @@ class PostgresDatabase(Database):
         name = parameters.get("dbname") or parameters.get("user") or "default"
         super().__init__(f"PostgreSQL database {name!r} on {host}")
         self._address = conninfo.make_conninfo("", **parameters)
-        self._has_tables = False
         self._use(ServerSession(self._address, self.name))
 
     @property
@@ -101,9 +102,13 @@ class PostgresDatabase(Database):
         self._connection = self._session
 
     def connect_to_write(self, stream: str) -> None:
-        """Share the connection of the stream's session with other streams of this process."""
+        """Share the connection of the stream's session with other streams of this process.
+
+        `continue_together` connects: who waited for the session here would open alone.
+        """
         self._use(SESSIONS.of(self._address, self.name, stream))
-        self.connect()
+        self._session.admit(self)
+        self._connection = self._session
 
     def close(self) -> None:
         """End the use of the connection; closing twice does no harm."""
@@ -142,7 +147,7 @@ class PostgresDatabase(Database):
 
     def arrange_new_tables(self) -> None:
         """Divide the events of a new journal into partitions."""
-        if self._session.server_version >= OLDEST_WITH_PARTITIONS:
+        if self._session.version >= OLDEST_WITH_PARTITIONS:
             divide(self)
 
     def share(self, table: str) -> None:
@@ -171,10 +176,10 @@ class PostgresDatabase(Database):
 
     def revision(self) -> str | None:
         """Return the schema's revision, or None if there is no journal yet."""
-        # Asked once: the tables stay, and the question costs more than any other of an opening.
-        if not self._has_tables and self.fetch(_HAS_TABLES) == [(False,)]:
+        # Asked once in a session: the question costs more than any other of an opening.
+        if not self._session.has_tables and self.fetch(_HAS_TABLES) == [(False,)]:
             return None
-        self._has_tables = True
+        self._session.has_tables = True
         rows = self.fetch(self.statements.revision)
         return str(rows[0][0]) if rows else ""
 
@@ -188,6 +193,39 @@ class PostgresDatabase(Database):
         claim = SessionClaim(self, self._session, stream)
         return claim if claim.take(take_over=take_over) else None
 
+    def continue_together(
+        self,
+        stream: str,
+        holder: str,
+        now_ns: int,
+        permit: Callable[[Database], None] | None,
+    ) -> Continued | None:
+        """Become the writer of a sound and free stream, together with others that are opened now.
+
+        Also makes sure that the connection works.
+        """
+        scope, session = scope_of(stream), self._session
+        if scope is not None and session.has_tables and session.version >= OLDEST:
+            claim = SessionClaim(self, self._session, stream)
+            member = Member(
+                stream,
+                scope.account,
+                (_account_lock(scope.account), claim.key),
+                claim,
+                holder,
+                now_ns,
+                lambda: None if permit is None else permit(self),
+            )
+            continued = continue_together(self._session, self, member)
+            if continued is not None:
+                return continued
+        self._session.probe()
+        return None
+
+    def streams_of_bots(self) -> Sequence[str]:
+        """Return the names of all streams that are of no account's scope, in order."""
+        return self._session.bot_streams().names(self.fetch)
+
     def is_held(self, stream: str) -> bool:
         """Return whether a session has the stream's advisory lock."""
         claim = SessionClaim(self, self._session, stream)
@@ -199,7 +237,7 @@ class PostgresDatabase(Database):
         Two transactions do not see each other's claims before they are committed, so two streams
         that overlap could be claimed at the same time.
         """
-        self.fetch("SELECT pg_advisory_xact_lock(%s)", _lock_number(f"trueup account {account}"))
+        self.fetch("SELECT pg_advisory_xact_lock(%s)", _account_lock(account))
 
     def note(self, stream: str) -> Tip | None:
         """Return None: no tip is noted outside the server."""
@@ -254,35 +292,36 @@ class SessionClaim:
         self.token = 1
         self.note: Tip | None = None
         self._database, self._session = database, session
-        self._key = _lock_number(f"trueup journal {stream}")
+        self.key: int = _lock_number(f"trueup journal {stream}")
+        """The number of the advisory lock."""
 
     @property
     def held_on(self) -> int | None:
         """The number of the connection on which the lock is held; None if it is not held."""
-        is_ours = self._session.claims.get(self._key) is self
+        is_ours = self._session.claims.get(self.key) is self
         return self._session.number if is_ours and self.is_held_here else None
 
     @property
     def is_held_here(self) -> bool:
         """Whether the session has the lock, for whichever writer of this process."""
-        return self._session.is_alive and self._key in self._session.held
+        return self._session.is_alive and self.key in self._session.held
 
     def take(self, *, take_over: bool) -> bool:
         """Take the lock if it is free; with `take_over` also from a living holder."""
-        if self._session.claims.get(self._key) is not None:
+        if self._session.claims.get(self.key) is not None:
             # The server gives a session the same lock again, so only we can tell.
             if not take_over:
                 return False
             # A writer of this process; its next append fails at the fence.
-            self._session.claims.pop(self._key)
+            self._session.claims.pop(self.key)
         if self._try() or (take_over and self._wrest(self.holders())):
-            self._session.claims[self._key] = self
+            self._session.claims[self.key] = self
             return True
         return False
 
     def holders(self) -> list[int]:
         """Return the process numbers of the other sessions that hold the lock: at most one."""
-        return [pid for (pid,) in self._database.fetch(_HOLDERS, self._key)]
+        return [pid for (pid,) in self._database.fetch(_HOLDERS, self.key)]
 
     def renew(self) -> bool:
         """Take the lock again if a new connection could not take it.
@@ -291,7 +330,7 @@ class SessionClaim:
             False if another session or another writer of this process has the lock. Another session
             must hold the lock in two looks in a row.
         """
-        if self._session.claims.setdefault(self._key, self) is not self:
+        if self._session.claims.setdefault(self.key, self) is not self:
             return False
         strangers: set[int] = set()
         while not self._try():
@@ -308,13 +347,13 @@ class SessionClaim:
     def release(self) -> None:
         """Release the lock; a session that cannot release it is ended."""
         session = self._session
-        if session.claims.get(self._key) is not self:
+        if session.claims.get(self.key) is not self:
             return
-        session.claims.pop(self._key)
+        session.claims.pop(self.key)
         if self.is_held_here:
-            session.held.discard(self._key)
+            session.held.discard(self.key)
             try:
-                self._database.fetch("SELECT pg_advisory_unlock(%s)", self._key)
+                self._database.fetch("SELECT pg_advisory_unlock(%s)", self.key)
             except JournalError:
                 session.end()
 
@@ -331,7 +370,7 @@ class SessionClaim:
         """Ask for the lock; return whether the session has it now."""
         is_answered = False
         try:
-            is_taken = self._database.fetch(statement, self._key) == [(True,)]
+            is_taken = self._database.fetch(statement, self.key) == [(True,)]
             is_answered = True
         except JournalError:
             is_answered = True
@@ -341,8 +380,13 @@ class SessionClaim:
             if not is_answered:
                 self._session.end()
         if is_taken:
-            self._session.held.add(self._key)
+            self._session.held.add(self.key)
         return is_taken
+
+
+def _account_lock(account: str) -> int:
+    """Return the number of the lock that keeps two streams of an account from opening together."""
+    return _lock_number(f"trueup account {account}")
 
 
 def _lock_number(name: str) -> int:

@@ -19,12 +19,14 @@ import secrets
 import threading
 import weakref
 import zlib
+from collections import deque
 from typing import Any, Final, LiteralString
 
 import psycopg
 
 from trueup.errors import JournalError
 from trueup.forks import HOLDERS, cut_handle, never_finalise
+from trueup.journal.backends.bot_streams import BotStreams
 from trueup.journal.database.database import Claim, ConnectionLost, Database
 from trueup.processes import take_when_left
 
@@ -103,6 +105,12 @@ class ServerSession:
         """The writers of this process by the number of their lock."""
         self.held: set[int] = set()
         """The numbers of the locks of streams that the present session holds."""
+        self.version: int = 0
+        """The version of the server, as 150004 for 15.4; 0 before the first connection."""
+        self.has_tables: bool = False
+        """Whether the database of the present connection is known to have a journal."""
+        self.openings: deque[Any] = deque()
+        """The openings of streams that wait for this session (`together.Member`)."""
         self._address, self._name, self._reading = address, name, reading
         self._users: weakref.WeakSet[Database] = weakref.WeakSet()
         # Known to this process alone: who has this lock is a session of ours.
@@ -116,13 +124,24 @@ class ServerSession:
         """Whether the connection is not known to be broken."""
         return self.connection is not None and not self.connection.closed
 
-    @property
-    def server_version(self) -> int:
-        """The version of the server, as 150004 for 15.4."""
-        return self._connected().info.server_version
-
     def join(self, user: Database) -> None:
         """Connect for a user, or share the connection of the earlier users.
+
+        Raises:
+            JournalError: the server cannot be reached.
+        """
+        with self.lock:
+            self.restore()
+            self.admit(user)
+
+    def admit(self, user: Database) -> None:
+        """Add a user that connects later, by `probe`; does not wait for the session."""
+        self._users.add(user)
+        if self._reading is not None:
+            self._reading.users.add(user)
+
+    def probe(self) -> None:
+        """Ask the server for a sign of life; connect again if the connection has broken.
 
         Raises:
             JournalError: the server cannot be reached.
@@ -132,11 +151,7 @@ class ServerSession:
                 # It may have broken since it was used last.
                 with contextlib.suppress(psycopg.Error):
                     self._connected().execute("SELECT 1")
-            if not self.is_alive:
-                self._connect()
-            self._users.add(user)
-            if self._reading is not None:
-                self._reading.users.add(user)
+            self.restore()
 
     def leave(self, user: Database) -> None:
         """End the use; the last user's end closes the connection."""
@@ -171,12 +186,17 @@ class ServerSession:
         """
         return None if self.lock.is_mine or len(self._users) < 2 else self._reading
 
+    def bot_streams(self) -> BotStreams:
+        """Return the names that the openings of this process share."""
+        return BotStreams() if self._reading is None else self._reading.bot_streams
+
     def let_go_in_child(self) -> None:
         """In a forked process: cut the socket, so that the child cannot end the session."""
         connection, self.connection = self.connection, None
         # A new lock: the thread that held the old lock does not exist in this process.
         self.lock = SessionLock()
         self.claims, self.held = weakref.WeakValueDictionary(), set()
+        self.openings = deque()
         cut_connection(connection)
 
     def _connected(self) -> psycopg.Connection[Any]:
@@ -199,6 +219,9 @@ class ServerSession:
             self.held.clear()
             raise unreachable(self._name, error) from error
         self.connection = connection
+        self.version = connection.info.server_version
+        # It may be another server, or a database that was made anew.
+        self.has_tables = False
         self.number += 1
         self._former = {connection.info.backend_pid}
 
@@ -244,6 +267,7 @@ class ReadingSessions:
         HOLDERS.add(self)
 
     def _renew(self) -> None:
+        self.bot_streams: BotStreams = BotStreams()
         self._free = threading.BoundedSemaphore(READING)
         self._idle: list[psycopg.Connection[Any]] = []
         # In a forked process nobody else's descriptors may be touched, so all of ours are known.

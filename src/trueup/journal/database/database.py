@@ -9,14 +9,16 @@ from __future__ import annotations
 import os
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from trueup.core.claims import has_scope
 from trueup.errors import JournalConflict, JournalCorrupt, JournalError
 from trueup.forks import HOLDERS, never_finalise
 from trueup.journal.database.statements import Statements
-from trueup.journal.journal import Tip
+from trueup.journal.journal import Checkpoint, Tip
+from trueup.journal.rows.chain import Row
 from trueup.processes import is_alive
 
 
@@ -50,6 +52,26 @@ class Claim(Protocol):
 
     def release(self) -> None:
         """Give up the claim, so that another process can claim the stream."""
+
+
+class ReadAhead(NamedTuple):
+    """What a book asks for after the opening: the newest checkpoint, and all rows after it, proven.
+
+    Without a checkpoint the rows are all there are.
+    """
+
+    checkpoint: Checkpoint | None
+    rows: Sequence[Row]
+    first_hash: bytes
+
+
+class Continued(NamedTuple):
+    """A sound stream that this process has become the writer of, and the end of its chain."""
+
+    claim: Claim
+    token: int
+    tip: Tip
+    ahead: ReadAhead | None
 
 
 class Database(ABC):
@@ -128,6 +150,21 @@ class Database(ABC):
 
         `token` is the fencing token in the database.
         """
+
+    def continue_together(
+        self,
+        stream: str,
+        holder: str,
+        now_ns: int,
+        permit: Callable[[Database], None] | None,
+    ) -> Continued | None:
+        """Become the writer of a sound and free stream in one go; None to open it step by step."""
+        return None
+
+    def streams_of_bots(self) -> Sequence[str]:
+        """Return the names of all streams that are of no account's scope, in order."""
+        names = (str(name) for (name,) in self.fetch(self.statements.streams))
+        return [name for name in names if not has_scope(name)]
 
     @abstractmethod
     def is_held(self, stream: str) -> bool:

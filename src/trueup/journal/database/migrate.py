@@ -56,6 +56,11 @@ def ensure_current(database: Database, wanted: str = "") -> None:
         database.run(f"INSERT INTO journal_revision (version_num) VALUES ('{wanted}')")
 
 
+def is_current(revision: str) -> bool:
+    """Return whether this release writes a journal with this revision as it is."""
+    return NEEDED <= revision <= HEAD
+
+
 def forget_archives(database: Database) -> None:
     """Within a write transaction: without any archive let earlier releases read a journal again."""
     is_used = database.fetch("SELECT stream FROM journal_archives LIMIT 1")
@@ -71,7 +76,7 @@ def require_current(database: Database) -> None:
         JournalError: there is no journal, or a bot of this release must upgrade the journal first.
     """
     revision = database.revision()
-    if revision is not None and NEEDED <= revision <= HEAD:
+    if revision is not None and is_current(revision):
         return
     # A reader never migrates: the bot that writes the journal may still be of the older release.
     if revision is None:

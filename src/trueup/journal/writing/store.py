@@ -15,15 +15,21 @@ import datetime as dt
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from trueup.core.book.events import Event
-from trueup.core.claims import has_scope, is_shadow, scope_of, shared_by_streams
+from trueup.core.claims import is_shadow, scope_of, shared_by_streams
 from trueup.errors import JournalConflict, JournalCorrupt, JournalError
-from trueup.journal.database.database import Claim, ConnectionLost, Database, FileDamaged
+from trueup.journal.database.database import (
+    Claim,
+    ConnectionLost,
+    Database,
+    FileDamaged,
+    ReadAhead,
+)
 from trueup.journal.database.migrate import ensure_current
-from trueup.journal.journal import GENESIS, JournalAhead, Tip
+from trueup.journal.journal import GENESIS, Checkpoint, JournalAhead, Tip
 from trueup.journal.reading.reader import JournalReader, successor_of
 from trueup.journal.reading.table import EventTable, Writer
 from trueup.journal.rows.chain import Row, chained, checkpoint_digest
@@ -58,6 +64,9 @@ class StoredJournal(JournalReader):
         # The end of the chain if a commit that gave no answer happened after all.
         self._doubt: Tip | None = None
         self._claim: Claim | None = None
+        # What the opening has read for the book, until the first reading or writing.
+        self._ahead: ReadAhead | None = None
+        self._first_hash: bytes | None = None
         # The number of the connection on which nobody else wrote this stream or a part of it.
         self._alone_on: int | None = None
         self._fenced_out = ""
@@ -193,6 +202,43 @@ class StoredJournal(JournalReader):
         for finding in findings:
             log.warning("[JOURNAL] %s", finding, extra={"event": "journal.mended"})
 
+    def continue_together(
+        self, holder: str, now_ns: int, permit: Callable[[Database], None] | None
+    ) -> bool:
+        """Become the writer in one go, if the stream is sound and free; return whether it is so.
+
+        If not, nothing has changed; `become_writer` then does it step by step.
+        """
+        continued = self._database.continue_together(self.stream, holder, now_ns, permit)
+        if continued is None:
+            return False
+        self._claim, self._token, self._tip, self._ahead = continued
+        self._alone_on = continued.claim.held_on
+        self._first_hash = None if self._ahead is None else self._ahead.first_hash
+        self._signature = holder
+        return True
+
+    def latest_checkpoint(self) -> Checkpoint | None:
+        """Return the newest valid checkpoint, or None; warn about each damaged checkpoint."""
+        # Nobody else has written since the opening.
+        ahead = self._ahead
+        return super().latest_checkpoint() if ahead is None else ahead.checkpoint
+
+    @property
+    def first_hash(self) -> bytes | None:
+        """The hash of the first event, the same in every copy of the stream; None without events.
+
+        The row is not proven.
+        """
+        return self._first_hash or super().first_hash
+
+    def _proven(self, after: int) -> Iterator[Row]:
+        # Once: the rows of thousands of streams are not kept.
+        ahead, self._ahead = self._ahead, None
+        if ahead is None or after != (ahead.checkpoint.position if ahead.checkpoint else 0):
+            return super()._proven(after)
+        return iter(ahead.rows)
+
     def append_with(
         self, history: Sequence[Event], others: Sequence[tuple[StoredJournal, Sequence[Event]]]
     ) -> None:
@@ -243,8 +289,7 @@ class StoredJournal(JournalReader):
 
     def other_streams(self) -> list[str]:
         """Return the names of the other streams of the database that are of no account's scope."""
-        names = (str(row[0]) for row in self._database.fetch(self._sql.streams))
-        return [name for name in names if name != self.stream and not has_scope(name)]
+        return [name for name in self._database.streams_of_bots() if name != self.stream]
 
     def let_go(self) -> None:
         """Release the stream, and leave the connection open for the other streams on it."""
@@ -387,6 +432,7 @@ class StoredJournal(JournalReader):
 
     def _append(self, rows: Sequence[Row]) -> None:
         self._ready()
+        self._ahead = None
         tip = Tip(rows[-1].position, rows[-1].hash) if rows else self._tip
         # The last commit may have happened without an answer: never write the same rows twice.
         if self._doubt is not None and self._settled(self._doubt, tip):
@@ -405,6 +451,7 @@ class StoredJournal(JournalReader):
 
     def _keep(self, position: int, state: bytes) -> None:
         self._ready()
+        self._ahead = None
         if self._doubt is not None:
             self._settled(self._doubt, self._tip)
         tip = self._table.tip_at(position)
@@ -533,11 +580,12 @@ def _opened(
         journal = StoredJournal(database, stream)
         undo.callback(journal.close)
         database.connect_to_write(stream)
-        ensure_current(database)
-        # A journal that has this stream is not a watch's alone.
-        if not is_shadow(stream) and EventTable(database, stream).writer() is None:
-            _refuse_journal_of_watch(database)
-        journal.become_writer(holder, take_over=take_over, now_ns=now_ns, permit=permit)
+        if not journal.continue_together(holder, now_ns, permit):
+            ensure_current(database)
+            # A journal that has this stream is not a watch's alone.
+            if not is_shadow(stream) and EventTable(database, stream).writer() is None:
+                _refuse_journal_of_watch(database)
+            journal.become_writer(holder, take_over=take_over, now_ns=now_ns, permit=permit)
         undo.pop_all()
     return journal
 
