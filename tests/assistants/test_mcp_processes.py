@@ -59,7 +59,7 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
 def start(shell: Shell) -> Running:
     bot = shell.start(f"bot-{len(shell.children)}.log", "run")
     bot.wait_for("[STARTUP]")
-    wait_for(lambda: "bot" in shell.run("status", "--json").stdout, bot.text)
+    wait_for(lambda: "bot" in shell.ask("status", "--json").stdout, bot.text)
     return bot
 
 
@@ -68,7 +68,7 @@ def assistant(shell: Shell, *options: str, **more: Any) -> Assistant:
 
 
 def positions(shell: Shell) -> list[Any]:
-    rows: list[Any] = json.loads(shell.run("trade", "list", "--json").stdout)["positions"]
+    rows: list[Any] = json.loads(shell.ask("trade", "list", "--json").stdout)["positions"]
     return rows
 
 
@@ -91,7 +91,7 @@ def settled(asking: Assistant, key: str, **wish: Any) -> dict[str, Any]:
 
 def test_by_default_an_assistant_reads_and_can_do_nothing_else(shell: Shell) -> None:
     start(shell)
-    shell.run("trade", "open", "buy", "0.05")
+    shell.ask("trade", "open", "buy", "0.05")
     for mode in ("legacy", "auto"):
         with assistant(shell, mode=mode) as reading:
             tools = reading.tools()
@@ -148,13 +148,13 @@ def test_a_proposal_is_sent_once_after_a_persons_approval(shell: Shell) -> None:
         assert positions(shell) == []
         (waiting,) = asking.get("proposals")["waiting"]
         assert waiting["proposal_id"] == name
-        assert name in shell.run("status").stdout
+        assert name in shell.ask("status").stdout
         # No name of an assistant approves.
-        refused = shell.run("approve", name, "--who", "mcp:ada")
+        refused = shell.ask("approve", name, "--who", "mcp:ada")
         assert (refused.returncode, "is for a person" in refused.stderr) == (2, True)
-        done = shell.run("approve", name, "--who", "Mary")
+        done = shell.ask("approve", name, "--who", "Mary")
         assert (done.returncode, "filled, ticket" in done.stdout) == (0, True), done
-        assert shell.run("approve", name, "--who", "Mary").returncode == 0
+        assert shell.ask("approve", name, "--who", "Mary").returncode == 0
         (position,) = positions(shell)
         outcome = asking.get("order", key="a")
         assert outcome["outcome"]["state"] == "filled"
@@ -163,7 +163,7 @@ def test_a_proposal_is_sent_once_after_a_persons_approval(shell: Shell) -> None:
         assert [step["action"] for step in outcome["steps"]] == ["INTENT", "SENT", "FILLED"]
         # Rejected by a person, and withdrawn by itself.
         second = asking.get("propose", key="b", **BUY)["proposal_id"]
-        assert shell.run("reject", second, "--why", "too much").returncode == 0
+        assert shell.ask("reject", second, "--why", "too much").returncode == 0
         told = asking.get("propose", key="b", **BUY)
         assert (told["state"], told["reason"]) == ("rejected", "too much")
         third = asking.get("propose", key="c", **BUY)["proposal_id"]
@@ -196,12 +196,12 @@ def test_an_order_is_submitted_once_and_limits_and_a_pause_hold(shell: Shell) ->
         assert len(positions(shell)) == 1
         refused = asking.get("submit", key="b", **{**BUY, "volume": 0.3})
         assert (refused["state"], "risk limit" in refused["reason"]) == ("refused", True)
-        assert shell.run("pause", "--who", "Mary", "--why", "lunch").returncode == 0
+        assert shell.ask("pause", "--who", "Mary", "--why", "lunch").returncode == 0
         assert "Mary: lunch" in asking.get("limits")["mode"]
         for key, wish in (("b", BUY), ("c", {"action": "close", "ticket": first["ticket"]})):
             refused = asking.get("submit", key=key, **wish)
             assert "trading is paused by Mary: lunch" in refused["reason"]
-        assert shell.run("resume").returncode == 0
+        assert shell.ask("resume").returncode == 0
         needs = asking.get("submit", key="d", action="modify", ticket=first["ticket"], tp=2.0)
         assert "sl and tp are both needed" in needs["reason"]
         changed = {"action": "modify", "ticket": first["ticket"], "sl": 1.0, "tp": 2.0}
@@ -226,14 +226,14 @@ def test_an_order_is_submitted_once_and_limits_and_a_pause_hold(shell: Shell) ->
 def test_an_order_in_doubt_is_resolved_under_the_same_key(shell: Shell) -> None:
     start(shell)
     # The terminal gives no answer, and executes the order six seconds later.
-    assert shell.run("terminal", "--fault", "no-answer").returncode == 0
+    assert shell.ask("terminal", "--fault", "no-answer").returncode == 0
     with assistant(shell, "--allow", "submit") as asking:
         first = asking.get("submit", key="a", **BUY)
         assert first["state"] == "in_doubt"
         assert first["reason"]
         assert "ask again with the same key" in first["known"]
         assert first["next_look"]
-        assert shell.run("terminal", "--fault", "none").returncode == 0
+        assert shell.ask("terminal", "--fault", "none").returncode == 0
         # A new order waits meanwhile, and an assistant is told why.
         assert "is in doubt" in asking.get("submit", key="b", **BUY)["reason"]
         found = settled(asking, "a", **BUY)

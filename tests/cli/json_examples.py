@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from tests.cli.bot_world import FACTS, BotWorld
-from tests.journal.conftest import server_programs
 from tests.journal.postgres_server import PostgresServer
 from tests.paper.test_paper_processes import Shell
 from tests.support.desk_world import BUY, COSTLY, HEDGING, OTHER
@@ -41,10 +40,21 @@ Example = Callable[["Place"], Any]
 
 
 class Place:
-    """A folder in which nothing runs, and the commands that run in it."""
+    """A folder in which nothing runs, and the commands that run in it.
 
-    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
-        self.folder, self.patch = folder, patch
+    Args:
+        folder: the folder.
+        patch: ends with the test.
+        server: starts the server of the tests, or returns the one that runs.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        patch: pytest.MonkeyPatch,
+        server: Callable[[], PostgresServer] | None = None,
+    ) -> None:
+        self.folder, self.patch, self.server = folder, patch, server
 
     def run(self, *arguments: str) -> Any:
         """Run a command in this process, and return its JSON."""
@@ -83,14 +93,14 @@ def plan(place: Place) -> Any:
 
 
 def fleet(*words: str) -> Example:
-    """Return the example of a command to a fleet of one node, on a server of its own."""
+    """Return the example of a command to a fleet of one node, in a database of its own."""
 
     def example(place: Place) -> Any:
-        server = PostgresServer(server_programs())
+        assert place.server is not None
+        url = place.server().new_database()
+        database = fleet_database(url)
+        database.connect()
         try:
-            url = server.new_database()
-            database = fleet_database(url)
-            database.connect()
             ensure_tables(database, 4)
             node = Membership(database, "vps1", "run", 60)
             node.join("vps1.example", 12)
@@ -99,11 +109,9 @@ def fleet(*words: str) -> Example:
             node.claim(range(4), 4, of_dead=False)
             with Fleet(url) as made:
                 made.pause("alpha", "anna", "news")
-            found = place.run("fleet", *words, "--journal", url)
-            database.close()
-            return found
+            return place.run("fleet", *words, "--journal", url)
         finally:
-            server.remove()
+            database.close()
 
     return example
 
@@ -235,8 +243,8 @@ def trade_list(place: Place) -> Any:
     shell = Shell(place.folder)
     try:
         shell.start("terminal.log", "terminal").wait_for("[TERMINAL] Simulated terminal")
-        shell.run("trade", "open", "buy", "0.1")
-        return json.loads(shell.run("trade", "list", "--json").stdout)
+        shell.ask("trade", "open", "buy", "0.1")
+        return json.loads(shell.ask("trade", "list", "--json").stdout)
     finally:
         shell.clean()
 

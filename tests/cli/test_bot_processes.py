@@ -32,7 +32,7 @@ class Reader:
 
 
 def opened_by_hand(shell: Shell) -> int:
-    return int(shell.run("trade", "open", "buy", "0.05").stdout.split()[2].rstrip(","))
+    return int(shell.ask("trade", "open", "buy", "0.05").stdout.split()[2].rstrip(","))
 
 
 def test_a_person_sees_a_plan_says_yes_and_finds_it_in_the_journal_after_a_kill(
@@ -43,27 +43,27 @@ def test_a_person_sees_a_plan_says_yes_and_finds_it_in_the_journal_after_a_kill(
     ticket = opened_by_hand(shell)
     bot.wait_for("[HOLD] EURUSD: zombie on ticket")
 
-    plan = shell.run("plan")
+    plan = shell.ask("plan")
     assert (plan.returncode, plan.stderr) == (1, "")
     assert f"zombie on ticket {ticket}, LONG 0.05L" in plan.stdout
-    (hold_id,) = json.loads(shell.run("plan", "--json").stdout)["waiting"]
+    (hold_id,) = json.loads(shell.ask("plan", "--json").stdout)["waiting"]
     assert hold_id in plan.stdout
-    refused = shell.run("approve", "zombie-0")
+    refused = shell.ask("approve", "zombie-0")
     assert (refused.returncode, hold_id in refused.stderr) == (2, True)
-    waiting = shell.run("status")
+    waiting = shell.ask("status")
     assert waiting.returncode == 1
     assert waiting.stdout.startswith("The books differ by one position. One decision is yours.")
     assert f"yes, `trueup approve {hold_id}`: the book adopts it" in waiting.stdout
     assert "[RECOVERY]" not in bot.text()
 
-    nothing = shell.run("settle", "ORD_9", "--never-executed", "--yes")
+    nothing = shell.ask("settle", "ORD_9", "--never-executed", "--yes")
     assert (nothing.returncode, nothing.stdout) == (2, "")
     assert "The book has no order 'ORD_9'. In doubt: none." in nothing.stderr
 
-    done = shell.run("approve", hold_id)
+    done = shell.ask("approve", hold_id)
     assert (done.returncode, "carried out" in done.stdout) == (0, True), done
     assert f"[RECOVERY] Zombie position recovered: Ticket {ticket}, LONG 0.05L" in bot.text()
-    status = shell.run("status", "--json")
+    status = shell.ask("status", "--json")
     (said,) = json.loads(status.stdout)["bots"]
     assert (status.returncode, said["needs"], said["to_decide"]) == (0, [], [])
     assert [row["ticket"] for row in said["books"]] == [ticket]
@@ -73,7 +73,7 @@ def test_a_person_sees_a_plan_says_yes_and_finds_it_in_the_journal_after_a_kill(
     assert second.returncode == 2
     assert f"is being written by trueup paper (process {bot.child.pid} on " in second.stderr
 
-    alive = shell.run("audit")
+    alive = shell.ask("audit")
     bot.child.kill()
     bot.child.wait()
     dead = reader.run("audit")
@@ -125,12 +125,12 @@ def test_two_bots_in_one_folder_are_told_apart(shell: Shell) -> None:
     second.wait_for("[STARTUP] No recovery needed")
     state = shell.folder / ".trueup"
     wait_for(lambda: len(list(state.glob("bot-*.json"))) == 2, lambda: "two state files")
-    done = shell.run("plan")
+    done = shell.ask("plan")
     assert done.returncode == 2
     assert done.stderr.startswith("2 bots run in this folder: give --bot PID, one of ")
-    chosen = shell.run("plan", "--bot", str(second.child.pid))
+    chosen = shell.ask("plan", "--bot", str(second.child.pid))
     assert chosen.stdout == "Nothing to do: book and broker agree.\n"
-    assert shell.run("status").stdout.count("Both books are flat. Nothing is yours to do.") == 2
+    assert shell.ask("status").stdout.count("Both books are flat. Nothing is yours to do.") == 2
     # A bot that was killed leaves its file, and the next one that starts takes it away.
     first.child.kill()
     first.child.wait()

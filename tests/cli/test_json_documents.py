@@ -10,6 +10,7 @@ import pytest
 
 from scripts.cli_page import commands, options
 from tests.cli.json_examples import EXAMPLES, Place, objects, paths
+from tests.journal.conftest import postgres_server as postgres_server
 from trueup.cli.shared.json_document import schema_of
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/reference/json.md").read_text("utf-8")
@@ -58,7 +59,7 @@ def test_every_command_that_reads_takes_json() -> None:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_the_page_has_every_field(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for setting in ("GTW_HOST", "GTW_PORT", "GTW_SERVER_KEY", "GTW_KEY_FILE", "TRUEUP_HOME"):
@@ -67,7 +68,8 @@ def test_the_page_has_every_field(
     schema = schema_of(name)
     assert f"Schema `{schema}`" in section
     listed = set(re.findall(r"`([^`]+)`", section)) | {"schema"}
-    found = list(objects(EXAMPLES[name](Place(tmp_path, monkeypatch))))
+    place = Place(tmp_path, monkeypatch, lambda: request.getfixturevalue("postgres_server"))
+    found = list(objects(EXAMPLES[name](place)))
     assert found
     for document in found:
         assert next(iter(document)) == "schema"

@@ -79,7 +79,7 @@ def test_a_real_order_is_found_by_its_id_from_intent_to_deal(tmp_path: Path) -> 
         (filled, *_) = (o for o in read(bot.text()) if o["event"] == "order.filled")
         order_id, ticket = filled["order_id"], filled["ticket"]
         # A person closes: the deal of it ends the order's story.
-        assert shell.run("trade", "close", str(ticket)).returncode == 0
+        assert shell.ask("trade", "close", str(ticket)).returncode == 0
         wait_for(lambda: "position.closed" in bot.text(), lambda: f"the close in {bot.text()}")
         wait_for(
             lambda: (
@@ -95,7 +95,7 @@ def test_a_real_order_is_found_by_its_id_from_intent_to_deal(tmp_path: Path) -> 
         at_the_gateway = about(read(gateway.text()), order_id)
         assert [one["event"] for one in at_the_gateway] == ["gateway.order", "gateway.outcome"]
         assert at_the_gateway[-1]["ticket"] == ticket
-        trail = json.loads(shell.run("audit", "--json").stdout)
+        trail = json.loads(shell.ask("audit", "--json").stdout)
         told = [row["action"] for row in trail if row["order_id"] == order_id]
         assert told[:3] == ["INTENT", "SENT", "FILLED"]
         assert "CLOSED" in told
@@ -206,6 +206,6 @@ def test_an_application_may_use_the_formatter_for_its_own_handlers() -> None:
 def test_a_wrong_form_is_refused(tmp_path: Path) -> None:
     shell = Shell(tmp_path)
     shell.environment["TRUEUP_LOG"] = "xml"
-    done = shell.run("terminal", "--idle-exit", "0.01")
+    done = shell.ask("terminal", "--idle-exit", "0.01")
     assert done.returncode == 64
     assert done.stderr == "TRUEUP_LOG='xml' is not valid: give text or json.\n"

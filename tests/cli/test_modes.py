@@ -144,20 +144,20 @@ def test_a_paused_bot_that_is_killed_starts_paused_and_says_so(shell: Shell) -> 
     first = shell.start("first.log", *options)
     first.wait_for("[FILL] CONFIRMED")
     # The position of the bot goes by hand, and a bot that is not paused would buy again.
-    told = shell.run("pause", "--who", "Ada", "--why", "the night", "--json")
+    told = shell.ask("pause", "--who", "Ada", "--why", "the night", "--json")
     assert json.loads(told.stdout)["journalled"] is True
     first.child.kill()
     first.child.wait()
-    assert "trading is paused by Ada: the night" in " ".join(shell.run("status").stdout.split())
+    assert "trading is paused by Ada: the night" in " ".join(shell.ask("status").stdout.split())
     ticket = first.text().partition("Ticket=")[2].partition(",")[0]
-    assert shell.run("trade", "close", ticket).returncode == 0
+    assert shell.ask("trade", "close", ticket).returncode == 0
     again = shell.start("again.log", *options)
     again.wait_for("[PERSON] As before the restart, trading is paused by Ada: the night")
     again.wait_for("[SYNC] State Reconciled")
     assert "[ORDER]" not in again.text()
-    assert shell.run("resume", "--who", "Ada").returncode == 0
+    assert shell.ask("resume", "--who", "Ada").returncode == 0
     again.wait_for("[FILL] CONFIRMED")
-    trail = shell.run("audit", "--action", "PERSON").stdout
+    trail = shell.ask("audit", "--action", "PERSON").stdout
     assert "Ada paused trading (the night)" in " ".join(trail.split())
     assert "Ada resumed trading" in trail
 
@@ -167,9 +167,9 @@ def test_of_two_bots_in_a_folder_the_named_one_is_paused(shell: Shell) -> None:
     first.wait_for("[STARTUP] No recovery needed")
     second = start(shell, "second.log", "--no-journal")
     second.wait_for("[STARTUP] No recovery needed")
-    which = shell.run("pause")
+    which = shell.ask("pause")
     assert (which.returncode, "give --bot PID" in which.stderr) == (2, True)
-    done = shell.run("pause", "--who", "Ada", "--bot", str(second.child.pid))
+    done = shell.ask("pause", "--who", "Ada", "--bot", str(second.child.pid))
     assert done.returncode == 0
     second.wait_for("[PERSON] Ada paused trading")
     assert "[PERSON]" not in first.text()

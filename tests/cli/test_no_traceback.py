@@ -90,9 +90,9 @@ def test_a_stop_loss_that_is_no_number_opens_nothing(shell: Shell) -> None:
     terminal = shell.start("terminal.log", "terminal")
     terminal.wait_for("[TERMINAL] Simulated terminal")
     for level in ("--sl", "--tp"):
-        done = shell.run("trade", "open", "buy", "0.1", level, "nan")
+        done = shell.ask("trade", "open", "buy", "0.1", level, "nan")
         assert done.returncode == 64
-    assert "Positions  none" in shell.run("trade", "list").stdout
+    assert "Positions  none" in shell.ask("trade", "list").stdout
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
@@ -181,9 +181,9 @@ def test_a_bot_whose_log_nobody_reads_any_more_ends_in_order(shell: Shell) -> No
     child.stdout.close()
     child.stdout = None
     # The next line is about what a hand does.
-    assert shell.run("trade", "close", "all").returncode == 0
+    assert shell.ask("trade", "close", "all").returncode == 0
     assert ended(child) == (141, "")
-    assert shell.run("journal", "verify").returncode == 0
+    assert shell.ask("journal", "verify").returncode == 0
     assert not list((shell.folder / ".trueup").glob("bot-*.json"))
 
 
@@ -196,7 +196,7 @@ def test_a_bot_with_a_log_file_goes_on_without_its_console(shell: Shell) -> None
     child.stdout = None
     log = shell.folder / "bot.log"
     wait_for(lambda: "[STARTUP] No recovery" in log.read_text("utf-8"), lambda: "the start")
-    opened_by_hand = shell.run("trade", "open", "buy", "0.05").stdout.split()[2].rstrip(",")
+    opened_by_hand = shell.ask("trade", "open", "buy", "0.05").stdout.split()[2].rstrip(",")
     wait_for(lambda: opened_by_hand in log.read_text("utf-8"), lambda: "its line in the file")
     child.terminate()
     said = "A line of the log cannot be written to the console: [Errno 32] Broken pipe.\n"
@@ -204,7 +204,7 @@ def test_a_bot_with_a_log_file_goes_on_without_its_console(shell: Shell) -> None
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="Linux has a device that is always full")
-@pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("sim", "--seed", "1")])
+@pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("config", "show")])
 def test_a_full_disk_under_the_output_is_one_sentence(
     shell: Shell, arguments: tuple[str, ...]
 ) -> None:

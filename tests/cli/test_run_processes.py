@@ -52,19 +52,19 @@ def test_a_bot_of_the_settings_trades_is_asked_killed_and_continues(folder: Shel
     bot.wait_for("[FILL] CONFIRMED")
 
     # The bot calls the simulated terminal itself; these ask the terminal's own gateway.
-    healthy = folder.run("doctor")
+    healthy = folder.ask("doctor")
     assert (healthy.returncode, "simulated terminal" in healthy.stdout) == (0, True), healthy
-    assert "agree with the broker's history" in folder.run("reconcile").stdout
+    assert "agree with the broker's history" in folder.ask("reconcile").stdout
 
     # A second runner of the same scope is refused by name, and the first one trades on.
     second = folder.run("run")
     assert second.returncode == 2
     assert f"process {bot.child.pid}" in second.stderr
 
-    ticket = folder.run("trade", "open", "buy", "0.05").stdout.split()[2].rstrip(",")
+    ticket = folder.ask("trade", "open", "buy", "0.05").stdout.split()[2].rstrip(",")
     bot.wait_for(f"zombie on ticket {ticket}")
-    (hold,) = json.loads(folder.run("plan", "--json").stdout)["waiting"]
-    done = folder.run("approve", hold)
+    (hold,) = json.loads(folder.ask("plan", "--json").stdout)["waiting"]
+    done = folder.ask("approve", hold)
     assert (done.returncode, "carried out" in done.stdout) == (0, True), done
 
     bot.child.kill()
@@ -73,12 +73,12 @@ def test_a_bot_of_the_settings_trades_is_asked_killed_and_continues(folder: Shel
     again.wait_for("[STARTUP] No recovery needed")
     (row,) = [
         row
-        for row in folder.run("trade", "list").stdout.splitlines()
+        for row in folder.ask("trade", "list").stdout.splitlines()
         if row.strip().startswith(ticket)
     ]
     assert "0.05" in row
     # The key is known: the strategy asks for the same order, and no second one is sent.
-    assert folder.run("audit", "--json").returncode == 0
+    assert folder.ask("audit", "--json").returncode == 0
     assert "[ORDER] Created" not in again.text()
 
 
@@ -101,20 +101,22 @@ def test_a_second_signal_ends_a_strategy_that_hangs(folder: Shell) -> None:
 
 
 def test_what_is_missing_is_said_before_anything_starts(shell: Shell) -> None:
-    for words, said in [
-        (["run"], "name your strategy: trueup run my_bot:Breakout"),
-        (["run", "idle:Idle", "--symbol", "EURUSD"], "give --gateway tcp://HOST:PORT"),
-        (["run", "idle:Nothing", "--simulated"], "TRUEUP_STRATEGY='idle:Nothing' is not valid"),
-        (["run", "idle:Nothing", "--simulated"], "idle has no Nothing"),
-        (["run", "idle:Idle", "--simulated"], "name the symbols whose prices on_tick gets"),
-        (["run", "idle:Idle", "--simulated", "--symbol", " "], "TRUEUP_SYMBOLS"),
-        (["run", "idle:Idle", "--simulated", "--volume", "0"], "TRUEUP_VOLUME='0.0'"),
+    module = "trueup.lab.incidents.strategy"
+    some, none = f"{module}:Rehearsal", f"{module}:Nothing"
+    for give, words, said in [
+        (shell.run, ["run"], "name your strategy: trueup run my_bot:Breakout"),
+        (shell.ask, ["run", some, "--symbol", "EURUSD"], "give --gateway tcp://HOST:PORT"),
+        (shell.ask, ["run", none, "--simulated"], f"TRUEUP_STRATEGY='{none}' is not valid"),
+        (shell.ask, ["run", none, "--simulated"], f"{module} has no Nothing"),
+        (shell.ask, ["run", some, "--simulated"], "name the symbols whose prices on_tick gets"),
+        (shell.ask, ["run", some, "--simulated", "--symbol", " "], "TRUEUP_SYMBOLS"),
+        (shell.ask, ["run", some, "--simulated", "--volume", "0"], "TRUEUP_VOLUME='0.0'"),
     ]:
-        refused = shell.run(*words)
+        refused = give(*words)
         assert (refused.returncode, refused.stdout) == (64, ""), words
         assert said in refused.stderr
         assert "Traceback" not in refused.stderr
-    assert "No terminal" in shell.run("trade", "list").stderr
+    assert "No terminal" in shell.ask("trade", "list").stderr
 
 
 def test_a_unit_of_systemd_starts_the_bot_and_leaves_a_wanted_end_alone(

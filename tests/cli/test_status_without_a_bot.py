@@ -490,17 +490,17 @@ def test_a_killed_bot_beside_one_that_runs_is_told_too(shell: Shell) -> None:
     bots = [start(shell, f"{n}.log", "--stream", n, "--journal", f"{n}.db") for n in ("a", "b")]
     for bot in bots:
         bot.wait_for("[STARTUP] No recovery needed")
-    assert shell.run("status").returncode == 0
+    assert shell.ask("status").returncode == 0
     bots[0].child.kill()
     bots[0].child.wait()
-    done = shell.run("status")
+    done = shell.ask("status")
     assert done.returncode == 1
     assert done.stdout.startswith("Both books are flat. Nothing is yours to do.")
     assert "The bot has ended, and its book is flat. One action is yours." in done.stdout
     # Its book is another bot's by now.
     again = start(shell, "again.log", "--stream", "a", "--journal", "a.db")
     again.wait_for("[STARTUP] No recovery needed")
-    assert shell.run("status").returncode == 0
+    assert shell.ask("status").returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -657,19 +657,19 @@ def test_a_journal_that_is_locked_or_damaged_is_said_with_what_to_do(
 def test_a_bot_that_was_killed_hung_or_ended_is_told_of_by_a_second_shell(shell: Shell) -> None:
     bot = start(shell, "bot.log")
     bot.wait_for("[STARTUP] No recovery needed")
-    ticket = shell.run("trade", "open", "buy", "0.05").stdout.split()[2].rstrip(",")
+    ticket = shell.ask("trade", "open", "buy", "0.05").stdout.split()[2].rstrip(",")
     bot.wait_for(f"[RECOVERY] Zombie position recovered: Ticket {ticket}")
     if hasattr(signal, "SIGSTOP"):
         bot.child.send_signal(signal.SIGSTOP)
-        hung = shell.run("status")
+        hung = shell.ask("status")
         assert hung.returncode == 1
         assert hung.stdout.startswith("The bot does not answer, and its book has one position.")
         assert "The bot took its last turn at" in " ".join(hung.stdout.split())
         bot.child.send_signal(signal.SIGCONT)
-        assert shell.run("status").stdout.startswith("Book and broker agree on one position.")
+        assert shell.ask("status").stdout.startswith("Book and broker agree on one position.")
     bot.child.kill()
     bot.child.wait()
-    done = shell.run("status")
+    done = shell.ask("status")
     assert done.returncode == 1
     assert done.stdout.startswith("The bot has ended, and its book has one position. One action")
     assert "The bot was last seen at" in done.stdout
@@ -679,7 +679,7 @@ def test_a_bot_that_was_killed_hung_or_ended_is_told_of_by_a_second_shell(shell:
     # The next bot ends in order, and notes when.
     again = shell.run("paper", "--strategy", "idle:Idle", "--duration", "0.3")
     assert again.returncode == 0
-    ended = shell.run("status")
+    ended = shell.ask("status")
     assert "The bot ended at " in ended.stdout
     assert "the broker was last asked at " in " ".join(ended.stdout.split())
     assert ENDED.name in {path.name for path in (shell.folder / ".trueup").iterdir()}

@@ -92,7 +92,7 @@ def test_a_bot_that_lives_and_is_killed_and_metrics_that_are_started_again(shell
         assert answer["exit_code"] == 0 or path == "/healthz", answer
 
     # A zombie is adopted: the counter of the journal follows.
-    assert "opened" in shell.run("trade", "open", "sell", "0.05").stdout.lower()
+    assert "opened" in shell.ask("trade", "open", "sell", "0.05").stdout.lower()
     before = metrics.wait_for("trueup_corrections_total", 1, kind="zombie")
     if os.name != "nt":
         assert is_healthy(shell)
@@ -141,7 +141,7 @@ def test_a_book_whose_bot_ended_in_order_stays_while_another_bot_runs(shell: She
     two = idle(shell, "two", "--magic", "2")
     metrics = Metrics(shell)
     assert metrics.wait_for("trueup_bot_up", 1, journal="two.db").values("trueup_bot_up") == [1, 1]
-    stopped = shell.run("stop", "--bot", str(two.child.pid))
+    stopped = shell.ask("stop", "--bot", str(two.child.pid))
     assert stopped.returncode == 0, stopped.stderr
     two.child.wait(60)
     seen = metrics.wait_for("trueup_bot_up", 0, journal="two.db")

@@ -5,22 +5,28 @@ Each test waits for what it expects to see, with a deadline, and never for a whi
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
 from scripts.support import GuideGateway, listing, row
 from tests.gateway.test_service import Served
 from tests.paper.deadline import ROOT, wait_for
 from tests.support.locks import modules_for_tests_only
+from trueup.cli import app
 from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.observe.log import set_up_logging
 from trueup.runtime.time.clock import SystemClock
 from trueup.sim.market.symbols import AccountSetup
 from trueup.sim.terminal.terminal import SimulatedTerminal
@@ -82,6 +88,24 @@ class Shell:
             check=False,
         )
 
+    def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Give a command in this process: for what asks or tells another process, and ends."""
+        logger = logging.getLogger("trueup")
+        level, propagates = logger.level, logger.propagate
+        with (
+            mock.patch.dict(os.environ, self.environment, clear=True),
+            mock.patch.object(sys, "path", [*sys.path]),
+            chdir(self.folder),
+        ):
+            try:
+                done = CliRunner(charset=self.encoding).invoke(app, arguments)
+            finally:
+                set_up_logging(console=False)
+                logger.setLevel(level)
+                logger.propagate = propagates
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.output
+        return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
+
     def start(self, name: str, *arguments: str) -> Running:
         """Give a command and go on; what it writes goes to the file `name`."""
         path = self.folder / name
@@ -109,7 +133,7 @@ class Shell:
                 child.kill()
             child.wait()
         if (self.folder / ".trueup" / "terminal.json").exists():
-            self.run("terminal", "--stop")
+            self.ask("terminal", "--stop")
 
 
 class Running:
@@ -162,7 +186,7 @@ def test_a_killed_strategy_finds_its_position_again_and_notices_what_a_person_do
     terminal_pid = shell.terminal_pid()
     first.child.kill()
     first.child.wait()
-    assert str(ticket) in shell.run("trade", "list").stdout
+    assert str(ticket) in shell.ask("trade", "list").stdout
 
     second = start_paper(shell, "second.log", "--no-journal", strategy="once:Hold")
     second.wait_for(f"[RECOVERY] Zombie position recovered: Ticket {ticket}, LONG 0.02L")
@@ -170,23 +194,23 @@ def test_a_killed_strategy_finds_its_position_again_and_notices_what_a_person_do
     assert shell.terminal_pid() == terminal_pid
 
     # Half of it closed by hand: a drift.
-    assert shell.run("trade", "partial", str(ticket), "0.01").returncode == 0
+    assert shell.ask("trade", "partial", str(ticket), "0.01").returncode == 0
     second.wait_for("[DRIFT_FIX] Volume 0.02L → 0.01L")
     second.wait_for(f"[DRIFT_FIX] Ticket {ticket}: volume mismatch corrected")
 
     # A stop loss set by hand.
-    assert shell.run("trade", "modify", str(ticket), "--sl", "0.9").returncode == 0
+    assert shell.ask("trade", "modify", str(ticket), "--sl", "0.9").returncode == 0
     second.wait_for(f"[DRIFT_FIX] Ticket {ticket}: stop loss")
 
     # Opened by hand: a zombie.
-    opened = shell.run("trade", "open", "sell", "0.05").stdout
+    opened = shell.ask("trade", "open", "sell", "0.05").stdout
     stranger = int(opened.split()[2].rstrip(","))
     second.wait_for(f"[RECOVERY] Zombie position recovered: Ticket {stranger}, SHORT 0.05L")
 
     # Scenario 3: closed by hand, a ghost.
-    assert shell.run("trade", "close", str(ticket)).returncode == 0
+    assert shell.ask("trade", "close", str(ticket)).returncode == 0
     second.wait_for(f"[CLOSED] Ghost position removed (Ticket {ticket})")
-    assert shell.run("trade", "close", "all").stdout == "Closed 1 position.\n"
+    assert shell.ask("trade", "close", "all").stdout == "Closed 1 position.\n"
     second.wait_for(f"[CLOSED] Ghost position removed (Ticket {stranger})")
     assert second.child.poll() is None
 
@@ -202,7 +226,7 @@ def test_paper_trades_with_nothing_but_the_lock_for_running(shell: Shell) -> Non
     assert subprocess.run(asked, env=shell.environment, capture_output=True, check=False).returncode
     paper = start_paper(shell, "paper.log")
     ticket = paper.ticket()
-    assert str(ticket) in shell.run("trade", "list").stdout
+    assert str(ticket) in shell.ask("trade", "list").stdout
 
 
 def test_a_terminal_that_dies_and_comes_back_is_waited_for(shell: Shell) -> None:
@@ -217,7 +241,7 @@ def test_a_terminal_that_dies_and_comes_back_is_waited_for(shell: Shell) -> None
     assert "[CLOSED]" not in paper.text()
 
     # The state file is a dead process's now, and nobody takes it for a terminal.
-    done = shell.run("trade", "list")
+    done = shell.ask("trade", "list")
     assert (done.returncode, "No terminal runs" in done.stderr) == (2, True), done
 
     again = shell.start("again.log", "terminal", "--port", port)
@@ -237,7 +261,7 @@ def test_after_its_duration_it_leaves_terminal_and_position_and_says_so(shell: S
     assert "[STARTUP] No recovery needed, clean state" in done.stdout
     assert f"The simulated terminal goes on, process {pid}" in done.stdout
     assert "trueup terminal --stop" in done.stdout
-    status = shell.run("status").stdout
+    status = shell.ask("status").stdout
     assert f"process {pid}" in status
     assert "LONG" in status
     stopped = shell.run("terminal", "--stop")
@@ -308,7 +332,7 @@ def test_a_gateway_of_the_guide_s_kind_is_traded_with_by_local_prices(shell: She
 
 
 def test_without_a_terminal_the_command_says_how_to_start_one(shell: Shell) -> None:
-    done = shell.run("trade", "close", "123456")
+    done = shell.ask("trade", "close", "123456")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         "No terminal runs in this folder: start one with `trueup terminal`, or with "
@@ -318,22 +342,34 @@ def test_without_a_terminal_the_command_says_how_to_start_one(shell: Shell) -> N
 
 def test_a_bad_setting_is_one_sentence_and_exit_code_64(shell: Shell) -> None:
     (shell.folder / ".env").write_text("GTW_PORT=abc\n", encoding="utf-8")
-    done = shell.run("paper")
+    done = shell.ask("paper")
     assert done.returncode == 64
     assert done.stderr.startswith("GTW_PORT='abc' is not valid: give a whole number")
 
 
-def test_a_second_terminal_in_one_folder_is_refused(shell: Shell) -> None:
+def test_a_second_terminal_in_one_folder_is_refused_beside_one_that_hangs_too(
+    shell: Shell,
+) -> None:
     terminal = shell.start("terminal.log", "terminal")
     terminal.wait_for("[TERMINAL] Simulated terminal")
     done = shell.run("terminal")
     assert done.returncode == 2
     assert f"process {terminal.child.pid}" in done.stderr
-    unknown = shell.run("trade", "close", "5")
+    unknown = shell.ask("trade", "close", "5")
     assert (unknown.returncode, unknown.stderr) == (
         2,
         "There is no open position with ticket 5: nothing is open.\n",
     )
+    if sys.platform == "win32":
+        return  # Windows stops no process.
+    os.kill(terminal.child.pid, signal.SIGSTOP)
+    try:
+        done = shell.run("terminal")
+    finally:
+        os.kill(terminal.child.pid, signal.SIGCONT)
+    assert done.returncode == 2
+    assert f"The terminal of this folder, process {terminal.child.pid}, does" in done.stderr
+    assert shell.terminal_pid() == terminal.child.pid
 
 
 def test_bots_that_start_at_one_moment_share_one_terminal(shell: Shell) -> None:
@@ -344,20 +380,6 @@ def test_bots_that_start_at_one_moment_share_one_terminal(shell: Shell) -> None:
         assert f"process {shell.terminal_pid()} at" in bot.text()
     said = (shell.folder / ".trueup" / "terminal.log").read_text("utf-8")
     assert said.count("[TERMINAL] Simulated terminal") == 1
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows stops no process")
-def test_beside_a_terminal_that_hangs_no_second_one_starts(shell: Shell) -> None:
-    terminal = shell.start("terminal.log", "terminal")
-    terminal.wait_for("[TERMINAL] Simulated terminal")
-    os.kill(terminal.child.pid, signal.SIGSTOP)
-    try:
-        done = shell.run("terminal")
-    finally:
-        os.kill(terminal.child.pid, signal.SIGCONT)
-    assert done.returncode == 2
-    assert f"The terminal of this folder, process {terminal.child.pid}, does" in done.stderr
-    assert shell.terminal_pid() == terminal.child.pid
 
 
 def test_the_guide_s_module_runs_the_same_command(shell: Shell) -> None:
@@ -387,16 +409,16 @@ def test_a_killed_bot_without_a_journal_knows_its_own_position_by_its_magic_numb
     ticket = first.ticket()
     first.child.kill()
     first.child.wait()
-    by_hand = shell.run("trade", "open", "sell", "0.05").stdout.split()[2].rstrip(",")
+    by_hand = shell.ask("trade", "open", "sell", "0.05").stdout.split()[2].rstrip(",")
 
     second = start_paper(shell, "second.log", *options)
     second.wait_for(f"[RECOVERY] Zombie position recovered: Ticket {ticket}, LONG 0.02L")
-    (status,) = msgspec.json.decode(shell.run("status", "--json").stdout)["bots"]
+    (status,) = msgspec.json.decode(shell.ask("status", "--json").stdout)["bots"]
     assert [row["ticket"] for row in status["books"] if row["ours"]] == [ticket]
     assert by_hand not in second.text() or adopt == "ask"
     # It is long by what it knows, so that it buys no second time.
     second.wait_for("[RISK] BLOCKED: BUY while LONG 0.02L")
-    listed = shell.run("trade", "list").stdout
+    listed = shell.ask("trade", "list").stdout
     assert listed.count("LONG") == 1
 
 
@@ -434,6 +456,7 @@ def test_a_real_account_is_traded_on_only_with_real_money_said(shell: Shell, mod
         other = shell.run(*arguments, "--real-money", "--stream", "another")
         assert "5000001@Simulated-Demo, and TRUEUP_ACCOUNT says 7@Elsewhere" in other.stdout
         assert "[ORDER] Created" not in other.stdout
-    # The simulated terminal is nobody's account.
-    own = shell.run("paper", "--strategy", "once:BuyOnce", "--duration", "1")
-    assert "[ACCOUNT] 5000001@Simulated-Demo: demo" in own.stdout
+    if mode == mt5.ACCOUNT_TRADE_MODE_REAL:
+        # The simulated terminal is nobody's account.
+        own = shell.run("paper", "--strategy", "once:BuyOnce", "--duration", "1")
+        assert "[ACCOUNT] 5000001@Simulated-Demo: demo" in own.stdout
