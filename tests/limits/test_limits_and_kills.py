@@ -1,4 +1,4 @@
-"""Two hundred kills, at steps of an order or between: no lock is forgotten or applied twice."""
+"""Many kills, at steps of an order or between: no lock is forgotten or applied twice."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trueup.errors import TrueupError
 from trueup.journal.memory import MemoryJournal
 from trueup.runtime.bot.crash_points import CrashPoint
 
-KILLS = 200
+KILLS = 80
 LIMITS = Limits(daily_loss=60, drawdown=90, lots=1.5)
 
 
@@ -89,9 +89,10 @@ class Life:
             pass
 
 
-def test_two_hundred_kills(world: AccountWorld) -> None:
+@pytest.mark.parametrize("kills", [KILLS, pytest.param(2_000, marks=pytest.mark.soak)])
+def test_no_kill_forgets_a_limit_or_applies_it_twice(kills: int, world: AccountWorld) -> None:
     life = Life(world, seed=11)
-    while life.kills < KILLS:
+    while life.kills < kills:
         life.live()
     history = list(life.journal.read())
     active: dict[str, events.LimitReached] = {}

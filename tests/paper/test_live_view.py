@@ -191,25 +191,23 @@ ALTERNATE, BACK = "\x1b[?1049h", "\x1b[?1049l"
 
 
 @ON_POSIX
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_the_screen_of_before_comes_back_however_the_view_ends(
-    shell: Shell, end: signal.Signals
-) -> None:
+def test_the_screen_of_before_comes_back_however_the_view_ends(shell: Shell) -> None:
     # As in a person's shell, which lives on when the view is killed.
     command = f"{sys.executable} -m trueup paper --strategy once:Hold; echo the shell; read end"
     words = ["/bin/sh", "-c", command]
-    with terminal(words, shell.folder, shell.environment) as screen:
-        screen.wait_for("Both books are flat.")
-        assert ALTERNATE in screen.raw
-        assert BACK not in screen.raw
-        (state,) = (shell.folder / ".trueup").glob("bot-*.json")
-        os.kill(int(state.stem.removeprefix("bot-")), end)
-        screen.wait_for("the shell")
-        screen.wait_for_control(BACK)
-    assert screen.raw.count(BACK) == 1
-    # What the command says at its end is on the screen of before.
-    if end is not signal.SIGKILL:
-        assert "Ended." in screen.raw.partition(BACK)[2]
+    for end in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        with terminal(words, shell.folder, shell.environment) as screen:
+            screen.wait_for("Both books are flat.")
+            assert ALTERNATE in screen.raw
+            assert BACK not in screen.raw
+            (state,) = (shell.folder / ".trueup").glob("bot-*.json")
+            os.kill(int(state.stem.removeprefix("bot-")), end)
+            screen.wait_for("the shell")
+            screen.wait_for_control(BACK)
+        assert screen.raw.count(BACK) == 1
+        # What the command says at its end is on the screen of before.
+        if end is not signal.SIGKILL:
+            assert "Ended." in screen.raw.partition(BACK)[2]
 
 
 def test_a_stream_of_code_page_1252_takes_an_arrow(monkeypatch: pytest.MonkeyPatch) -> None:

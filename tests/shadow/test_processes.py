@@ -101,18 +101,18 @@ def test_the_page_is_one_file_that_reads_on_a_phone(
 ) -> None:
     file = scene.folder / "report.html"
     assert "<script" not in file.read_text(encoding="utf-8")
-    for size, scheme in itertools.product((PHONE, DESK), ("light", "dark")):
-        context = browser.new_context(
-            viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, offline=True
-        )
-        window = context.new_page()
-        asked: list[str] = []
-        window.on("request", lambda request, to=asked: to.append(request.url))
-        window.goto(file.as_uri())
-        title = window.get_by_role("heading", level=1)
-        assert title.inner_text() == told["report"]["headline"]
-        assert window.locator("article").count() == len(told["report"]["findings"])
-        assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    context = browser.new_context(offline=True)
+    window = context.new_page()
+    asked: list[str] = []
+    window.on("request", lambda request: asked.append(request.url))
+    window.goto(file.as_uri())
+    title = window.get_by_role("heading", level=1)
+    assert title.inner_text() == told["report"]["headline"]
+    assert window.locator("article").count() == len(told["report"]["findings"])
+    for (width, height), scheme in itertools.product((PHONE, DESK), ("light", "dark")):
+        window.set_viewport_size({"width": width, "height": height})
+        window.emulate_media(color_scheme=scheme)
         assert overflow_of(window) == 0
         assert faults_of(window) == []
-        context.close()
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    context.close()
