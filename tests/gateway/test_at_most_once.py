@@ -1041,6 +1041,15 @@ def test_a_quotation_and_a_missing_one_are_told_whole(gateway: Gateway) -> None:
     }
 
 
+@pytest.mark.parametrize(("sl", "tp"), [(1.05, 1.2), (0.0, 1.2), (1.05, 0.0), (0.0, 0.0)])
+def test_a_change_of_stops_sets_both(gateway: Gateway, sl: float, tp: float) -> None:
+    ticket = gateway.ask(**BUY, sl=1.04, tp=1.3)["ticket"]
+    change = {"action": "MODIFY", "symbol": "EURUSD", "position": ticket, "sl": sl, "tp": tp}
+    assert gateway.ask(order_id="B", **change)["status"] == "DONE"
+    (position,) = gateway.terminal.positions_get() or ()
+    assert (position.sl, position.tp) == (sl, tp)
+
+
 def test_a_damaged_row_is_logged_once_and_hinders_no_other(
     kept: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
