@@ -1041,6 +1041,32 @@ def test_a_quotation_and_a_missing_one_are_told_whole(gateway: Gateway) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("action", "kind", "price", "stoplimit"),
+    [
+        ("BUY", "limit", 1.05, 0.0),
+        ("SELL", "limit", 1.15, 0.0),
+        ("BUY", "stop", 1.15, 0.0),
+        ("SELL", "stop", 1.05, 0.0),
+        ("BUY", "stop_limit", 1.12, 1.115),
+        ("SELL", "stop_limit", 1.08, 1.085),
+    ],
+)
+def test_each_kind_of_pending_order_is_placed_as_it_is(
+    gateway: Gateway, action: str, kind: str, price: float, stoplimit: float
+) -> None:
+    wanted = {"action": action, "type": kind, "price": price, "stoplimit": stoplimit}
+    reply = gateway.ask(**{**BUY, **wanted})
+    (order,) = gateway.terminal.orders_get() or ()
+    assert (reply["status"], reply["ticket"]) == ("PLACED", order.ticket)
+    assert order.type == getattr(mt5, f"ORDER_TYPE_{action}_{kind.upper()}")
+    assert (order.price_open, order.price_stoplimit) == (price, stoplimit)
+    assert (order.type_time, order.type_filling) == (
+        mt5.ORDER_TIME_GTC,
+        mt5.ORDER_FILLING_RETURN,
+    )
+
+
 @pytest.mark.parametrize(("sl", "tp"), [(1.05, 1.2), (0.0, 1.2), (1.05, 0.0), (0.0, 0.0)])
 def test_a_change_of_stops_sets_both(gateway: Gateway, sl: float, tp: float) -> None:
     ticket = gateway.ask(**BUY, sl=1.04, tp=1.3)["ticket"]

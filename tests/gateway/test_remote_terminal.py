@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -164,8 +165,20 @@ def test_more_rows_than_a_page_are_refused_before_and_after_the_call(
         {"function": "copy_ticks_range", "args": [SYMBOL, SINCE, UNTIL, -1]},
     ][place]
     reply = json.loads(traded().desk.handle(json.dumps({"action": "CALL", **asked}).encode()))
-    assert reply["error"].startswith(f"{asked['function']} ")
-    assert reply["error"].endswith(("at a time", "or for a number of rows"))
+    assert reply["status"] == ("ERROR", "FAILED")[place]
+    said = (
+        r"copy_rates_from_pos .* at a time",
+        r"copy_ticks_range has \d+ rows, and a reply at most 2: ask for a shorter span, or for a "
+        r"number of rows",
+    )[place]
+    assert re.fullmatch(said, reply["error"])
+
+
+def test_as_many_rows_as_a_page_has_are_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module_calls, "ROWS_MOST", 2)
+    asked = {"function": "copy_rates_from_pos", "args": [SYMBOL, 1, 0, 2]}
+    reply = json.loads(traded().desk.handle(json.dumps({"action": "CALL", **asked}).encode()))
+    assert reply["status"] == "SUCCESS"
 
 
 # Pages.
