@@ -874,6 +874,26 @@ def test_an_outcome_that_the_disk_did_not_take_is_known_all_the_same(
     assert kept.executions() == ["A", "D"]
 
 
+@pytest.mark.parametrize("asked", ["with_key", "fence", "claims"])
+def test_an_order_whose_right_to_be_sent_cannot_be_read_is_refused_for_good(
+    kept: Gateway, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    named = {**BUY, "stream": "s", "journal": "j", "key": "k", "token": 5, "claim": "c"}
+
+    def unread(*_: object) -> None:
+        raise StoreTrouble("requests.db: the disk failed.")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(kept.store, asked, unread)
+        refused = kept.ask(**named)
+    assert (refused["status"], refused["error"]) == (
+        "REJECTED",
+        "not sent: the gateway cannot record it: requests.db: the disk failed.",
+    )
+    assert kept.ask(**named) == {**refused, "repeated": True}
+    assert kept.executions() == []
+
+
 def test_a_refusal_that_the_disk_did_not_take_outlives_further_tries_to_write_it(
     kept: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
