@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -10,6 +9,8 @@ from typing import Any, Literal, Self
 from anyio.from_thread import start_blocking_portal
 from mcp import Client, StdioServerParameters
 from mcp.types import CallToolResult, Implementation, TextContent, Tool
+
+from tests.support.forked import program
 
 
 class Assistant:
@@ -32,9 +33,11 @@ class Assistant:
         mode: Literal["auto", "legacy"] = "legacy",
     ) -> None:
         self._log = folder / "mcp.log"
+        words = ["-m", "trueup", "mcp", "--log", str(self._log), *options]
+        command, *arguments = program(words, environment or {})
         self._parameters = StdioServerParameters(
-            command=sys.executable,
-            args=["-m", "trueup", "mcp", "--log", str(self._log), *options],
+            command=command,
+            args=arguments,
             env=environment,
             cwd=folder,
         )

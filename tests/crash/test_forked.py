@@ -1,4 +1,4 @@
-"""That processes of `tests.support.forked` are what an interpreter would have started."""
+"""What `tests.support.forked` starts is what an interpreter would have started."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,43 +17,123 @@ from tests.support.crash_world import environment
 from tests.support.processes import KILLED, is_running
 from tests.support.servers import until
 
-pytestmark = pytest.mark.skipif(not forked.CAN_FORK, reason="forks")
-LONG_SEC = 60.0
 FACTS = """
-import json, os, signal, sys
-assert __name__ == "__main__"
-import beside
-facts = [sys.argv, os.getcwd(), dict(os.environ), sys.path[0], beside.WORD, sys.stdin.read()]
-handlers = [signal.getsignal(getattr(signal, name)).__repr__() for name in ("SIGINT", "SIGCHLD")]
-descriptors = sorted(map(int, os.listdir("/proc/self/fd"))) if sys.platform == "linux" else []
-print(json.dumps([*facts, handlers, descriptors[:-1]]))
-sys.exit("for stderr")
+import json, os, signal, sys, threading
+main = sys.modules["__main__"]
+print(json.dumps({
+    "name": __name__,
+    "main": main.__dict__ is globals(),
+    "module": main.__spec__ and main.__spec__.name,
+    "words": sys.argv,
+    "path": sys.path,
+    "folder": os.getcwd(),
+    "variables": dict(os.environ),
+    "encodings": [(file.encoding, file.errors, file.line_buffering, file.isatty())
+                  for file in (sys.stdin, sys.stdout, sys.stderr)],
+    "locale": sys.getfilesystemencoding(),
+    "signals": [str(signal.getsignal(number)) for number in signal.valid_signals()],
+    "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])),
+    "wakes": signal.set_wakeup_fd(-1),
+    "files": sorted(int(name) for name in os.listdir("/proc/self/fd"))[:-1],
+    "threads": [thread.name for thread in threading.enumerate()],
+}))
+print("an error", file=sys.stderr)
+sys.exit(7)
 """
+LONG_SEC = 60.0
+pytestmark = [
+    pytest.mark.skipif(not forked.CAN_FORK, reason="the fork server needs Linux"),
+    pytest.mark.timeout(120),
+]
 
 
 @pytest.fixture
-def program(tmp_path: Path) -> Path:
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "beside.py").write_text("WORD = 'found'\n", "utf-8")
-    path = tmp_path / "elsewhere" / "facts.py"
-    path.write_text(FACTS, "utf-8")
-    return path
+def variables() -> dict[str, str]:
+    paths = os.pathsep.join(forked.OURS)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    return {**kept, "PYTHONUTF8": "1", "PYTHONPATH": paths, "MINE": "a\nb"}
 
 
-def test_a_forked_process_has_what_a_fresh_interpreter_has(tmp_path: Path, program: Path) -> None:
-    words, env = [str(program), "a", "b c"], {**environment(tmp_path), "OF_TEST": "yes"}
-    ours = forked.run(words, cwd=tmp_path, env=env, timeout=LONG_SEC)
-    fresh = subprocess.run(
+def fresh(words: list[str], folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, *words],
-        cwd=tmp_path,
+        cwd=folder,
         env=env,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",
+        check=False,
     )
-    assert (ours.returncode, ours.stderr) == (1, "for stderr\n")
-    assert json.loads(ours.stdout) == json.loads(fresh.stdout)
-    assert (fresh.returncode, fresh.stderr) == (1, "for stderr\n")
+
+
+def facts(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert (done.returncode, done.stderr) == (7, "an error\n"), done
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("words", [["facts.py", "one", "-m"], ["-m", "facts"], ["-P", "facts.py"]])
+@pytest.mark.parametrize("more", [{}, {"PYTHONIOENCODING": "utf-8"}])
+def test_a_forked_program_finds_what_a_fresh_one_finds(
+    words: list[str], more: dict[str, str], tmp_path: Path, variables: dict[str, str]
+) -> None:
+    (tmp_path / "facts.py").write_text(FACTS, encoding="utf-8")
+    expected = facts(fresh(words, tmp_path, variables | more))
+    pid = os.getpid()
+    done = forked.run(words, cwd=tmp_path, env=variables | more, timeout=60)
+    assert facts(done) == expected
+    relayed = forked.program(words, variables | more)
+    assert relayed[1:3] == ["-I", "-S"], relayed
+    assert facts(fresh(relayed[1:], tmp_path, variables | more)) == expected
+    assert os.getpid() == pid
+
+
+def test_its_number_is_its_own_and_it_ends_by_a_signal(
+    tmp_path: Path, variables: dict[str, str]
+) -> None:
+    (tmp_path / "endless.py").write_text(
+        "import os, threading\nprint(os.getpid(), flush=True)\nthreading.Event().wait()\n"
+    )
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as said:
+        child = forked.start(["endless.py"], cwd=tmp_path, env=variables, stdout=writing)
+        os.close(writing)
+        assert said.readline() == f"{child.pid}\n"
+        assert child.poll() is None
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(0.0)
+        child.terminate()
+        assert child.wait(60) == -signal.SIGTERM
+        # Nobody else has its output open.
+        assert said.read() == ""
+    child.kill()
+    assert (child.poll(), child.wait()) == (-signal.SIGTERM, -signal.SIGTERM)
+
+
+@pytest.mark.parametrize("place", ["typer.py", "typer/__init__.py", "sitecustomize.py"])
+def test_a_folder_with_a_module_that_is_imported_already_has_that_module(
+    place: str, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).write_text("NAME = 'mine'\n", encoding="utf-8")
+    (tmp_path / "program.py").write_text(
+        "import os\nimport typer\nprint(os.getppid(), typer.__file__)\n"
+    )
+    done = forked.run(["program.py"], cwd=tmp_path, env=variables, timeout=60)
+    parent, file = done.stdout.split()
+    assert int(parent) == os.getpid()
+    assert (str(tmp_path) in file) == place.startswith("typer")
+
+
+@pytest.mark.parametrize("more", [{"PYTHONIOENCODING": "cp1251"}, {"PYTHONPATH": "elsewhere"}])
+def test_other_variables_of_python_start_a_fresh_interpreter(
+    more: dict[str, str], tmp_path: Path, variables: dict[str, str]
+) -> None:
+    (tmp_path / "program.py").write_text("import sys\nprint(sys.stdout.encoding, sys.path[1])\n")
+    env = variables | more
+    done = forked.run(["program.py"], cwd=tmp_path, env=env, timeout=60)
+    assert done.stdout == fresh(["program.py"], tmp_path, env).stdout
+    assert forked.program(["program.py"], env) == [sys.executable, "program.py"]
 
 
 def test_a_command_has_its_exit_code(tmp_path: Path) -> None:

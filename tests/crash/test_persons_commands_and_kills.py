@@ -35,9 +35,9 @@ class Scene:
         self.terminal = Terminal(folder)
         self.port = self.terminal.port
         """The gateway of the bots; the simulated terminal has one of its own."""
-        self.bots: list[forked.AnyProcess] = []
+        self.bots: list[forked.Child] = []
 
-    def start(self) -> forked.AnyProcess:
+    def start(self) -> forked.Child:
         """Start the bot, and wait until it answers."""
         with (self.folder / "bot.log").open("ab") as log:
             bot = forked.start(

@@ -39,7 +39,7 @@ class Field:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.log = folder / "gateway.log"
-        self._gateway: forked.AnyProcess | None = None
+        self._gateway: forked.Child | None = None
         self.start_terminal()
 
     def start_terminal(self) -> None:

@@ -23,6 +23,8 @@ from typer.testing import CliRunner
 from scripts.support import GuideGateway, listing, row
 from tests.gateway.test_service import Served
 from tests.paper.deadline import ROOT, wait_for
+from tests.support import forked
+from tests.support.forked import Child
 from tests.support.locks import modules_for_tests_only
 from trueup.cli import app
 from trueup.gateway.terminal import mt5_constants as mt5
@@ -64,7 +66,7 @@ class Shell:
 
     def __init__(self, folder: Path, encoding: str = "utf-8") -> None:
         self.folder, self.encoding = folder, encoding
-        self.children: list[subprocess.Popen[bytes]] = []
+        self.children: list[Child] = []
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("GTW_", "TRUEUP_"))},
             "PYTHONPATH": str(ROOT / "src"),
@@ -77,15 +79,12 @@ class Shell:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Give a command and wait for its end."""
-        return subprocess.run(
-            [sys.executable, "-m", "trueup", *arguments],
+        return forked.run(
+            ("-m", "trueup", *arguments),
             cwd=self.folder,
             env=self.environment,
-            capture_output=True,
-            text=True,
-            encoding=self.encoding,
             timeout=COMMAND_SEC,
-            check=False,
+            encoding=self.encoding,
         )
 
     def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -110,11 +109,10 @@ class Shell:
         """Give a command and go on; what it writes goes to the file `name`."""
         path = self.folder / name
         with path.open("wb") as out:
-            child = subprocess.Popen(
-                [sys.executable, "-m", "trueup", *arguments],
+            child = forked.start(
+                ("-m", "trueup", *arguments),
                 cwd=self.folder,
                 env=self.environment,
-                stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
             )
@@ -139,7 +137,7 @@ class Shell:
 class Running:
     """A command under way."""
 
-    def __init__(self, child: subprocess.Popen[bytes], path: Path, encoding: str = "utf-8") -> None:
+    def __init__(self, child: Child, path: Path, encoding: str = "utf-8") -> None:
         self.child, self.path, self.encoding = child, path, encoding
 
     def text(self) -> str:

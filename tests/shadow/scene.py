@@ -49,7 +49,7 @@ class Scene(Shell):
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.children.append(self.bot)  # type: ignore[arg-type]
+        self.children.append(self.bot)
 
     def _prices(self) -> str:
         """Prices that fall by a pip in some seconds, all the time, so that a near stop is hit."""
@@ -77,9 +77,10 @@ class Scene(Shell):
         """End every process that was started here."""
         super().clean()
         for child in self.children:
-            for pipe in (child.stdin, child.stdout):
-                if pipe is not None:
-                    pipe.close()
+            if isinstance(child, subprocess.Popen):
+                for pipe in (child.stdin, child.stdout):
+                    if pipe is not None:
+                        pipe.close()
 
     def order(self, lots: float, sl: float) -> int:
         """Have the strange bot buy; return the ticket."""

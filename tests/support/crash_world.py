@@ -75,7 +75,7 @@ class Terminal:
         # With its own log, because for a program under Wine a file of Linux is no output.
         arguments += ["--log", "terminal.log"]
         words = ["-m", "trueup", "terminal", *arguments]
-        self.process: forked.AnyProcess
+        self.process: forked.Child
         if self.is_usual:
             with (self.folder / "terminal.err").open("ab") as errors:
                 self.process = forked.start(
@@ -196,7 +196,7 @@ class BotProcess:
         self._from, their_out = os.pipe()
         words = [str(BOT), str(path)]
         env = environment(terminal.folder / "home", terminal.hurts)
-        self._process: forked.AnyProcess
+        self._process: forked.Child
         with self._errors.open("ab") as log:
             if is_fresh or terminal.bot_prefix:
                 self._process = subprocess.Popen(

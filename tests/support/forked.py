@@ -1,179 +1,206 @@
-"""Processes that start without the CPU that imports take, forked from one that has all imported.
+"""Start Python programs by forking a process that has their modules imported.
 
-`start` and `run` are for tests that start many processes of trueup, and are about what the
-processes do. What starts is a process of its own, with its own files, environment and folder; it
-is killed and waited for as any other. A test that is about the start itself starts an interpreter.
-Where no process forks (Windows), an interpreter is started here too.
+A command of trueup imports for 0.1 to 1.2 s of CPU before it does anything, and the tests start
+commands thousands of times. So each process of tests has a fork server, which imports what a
+program needs when that program is asked for first. Then it forks: the child takes over the folder,
+the environment and the files that it is given, and runs the program as `python` does. It is a
+process of its own, with its own id, signals and exit status.
+
+What a fork cannot give is started afresh: on a system without `pidfd_open` (Linux has it), with
+other variables of Python or another locale than the server's, and where the folder has a module
+that the server has imported already, such as a stub for a package that is not installed. A test
+that is about the start of an interpreter starts one itself.
 """
 
 from __future__ import annotations
 
+import ast
 import atexit
-import contextlib
 import gc
-import importlib
 import io
 import json
 import os
 import runpy
 import select
+import selectors
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
-from types import FrameType
-from typing import IO, Any, Final
+from typing import IO, Any, Final, NamedTuple, Protocol
 
 ROOT = Path(__file__).resolve().parents[2]
-# What the processes of tests import, also later than at their start.
-COMMANDS: Final = frozenset(
-    {
-        *("accounts", "approve", "close", "config", "fleet", "gateway"),
-        *("pause", "resume", "run", "status", "stop", "terminal"),
-    }
-)
-MODULES: Final = (
-    "trueup.cli.process",
-    "trueup.doors.running.opening",
+OURS: Final = (str(ROOT / "src"), str(ROOT))
+"""The folders of `PYTHONPATH` that a child may have, the first of them first."""
+CAN_FORK: Final = hasattr(os, "fork") and hasattr(os, "pidfd_open")
+MOST_BYTES = 150_000
+_READY, _FRESH = b"ready", b"fresh"
+_OPTIONS: Final = ("-P", "-u")
+# What UTF-8 mode has of itself, but for the errors, which `_become` sets.
+_DEFAULTS: Final = {"PYTHONIOENCODING": "utf-8"}
+# What the commands import while they run, beside their modules.
+_ALWAYS = ("trueup.cli.process", "trueup.settings", "trueup.observe.log")
+_READING = ("trueup.journal.backends.sqlite", "trueup.runtime.control.gathering")
+_BOT = ("trueup.doors.running.opening", "trueup.sim.process.starting", *_READING)
+_OF_SCRIPTS: Final = (
     "trueup.gateway.client.zmq_link",
     "trueup.journal.backends.postgres",
-    "trueup.journal.backends.sqlite",
-    "tests.support.crash_bot",
-    "tests.support.dying_bot",
-    "tests.support.killed_gateway",
+    *_BOT,
 )
-CAN_FORK: Final = hasattr(os, "fork")
+_LATER: Final[dict[str, tuple[str, ...]]] = {
+    "paper": _BOT,
+    "run": _BOT,
+    "page": ("trueup.doors.page.serve", *_READING),
+    "mcp": ("trueup.doors.mcp.server", *_READING),
+    "metrics": ("trueup.doors.metrics.serve", *_READING),
+    "alerts": ("trueup.doors.alerts.serve", "trueup.doors.alerts.receivers", *_READING),
+}
+
+File = IO[bytes] | int
 
 
-class Process:
-    """A forked process, with what tests use of `subprocess.Popen`."""
+class Child(Protocol):
+    """A process that a test has started, with what the tests use of `subprocess.Popen`."""
 
-    def __init__(self, arguments: Sequence[str], answers: int) -> None:
-        self.args = list(arguments)
-        self.returncode: int | None = None
-        self._answers = os.fdopen(answers, "rb", buffering=0)
-        self._read = b""
-        # The parent of both answers at once: it does nothing else.
-        self.pid = int(self._line(None) or b"")
+    pid: int
+    returncode: int | Any
 
     def poll(self) -> int | None:
-        """Return how it ended, or None."""
-        return self._code(0)
+        """Return the exit status, or None while the process runs."""
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for its end, and return how it ended: minus the signal, if it was killed."""
-        code = self._code(timeout)
-        if code is None:
-            raise subprocess.TimeoutExpired(self.args, timeout or 0)
-        return code
+        """Wait for the end, for some seconds at most, and return the exit status."""
 
-    def send_signal(self, number: int) -> None:
-        """Send a signal, if it has not ended."""
-        if self.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, number)
-
-    def kill(self) -> None:
-        """Kill it, if it has not ended."""
-        self.send_signal(signal.SIGKILL)
+    def send_signal(self, sig: int) -> None:
+        """Send a signal, if the process runs."""
 
     def terminate(self) -> None:
-        """Ask it to end."""
+        """Ask the process to end."""
+
+    def kill(self) -> None:
+        """End the process at once."""
+
+
+class Forked:
+    """A child of the fork server.
+
+    Args:
+        arguments: those of `python`.
+        line: the connection to the server, which tells the exit status.
+        pid: the number of the process.
+    """
+
+    def __init__(self, arguments: Sequence[str], line: socket.socket, pid: int) -> None:
+        self.args = list(arguments)
+        self._line, self.pid = line, pid
+        self._taking = threading.Lock()
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Return the exit status, or None while the process runs."""
+        with self._taking:
+            if self.returncode is None and _has_data(self._line, 0.0):
+                told = self._line.recv(MOST_BYTES)
+                assert told, "the fork server has ended"
+                self.returncode = int(told)
+                self._line.close()
+            return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end, for some seconds at most, and return the exit status."""
+        until = None if timeout is None else time.monotonic() + timeout
+        while (status := self.poll()) is None:
+            left = None if until is None else max(0.0, until - time.monotonic())
+            if not _has_data(self._line, left):
+                raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
+        return status
+
+    def send_signal(self, sig: int) -> None:
+        """Send a signal, if the process runs."""
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, sig)
+
+    def terminate(self) -> None:
+        """Ask the process to end."""
         self.send_signal(signal.SIGTERM)
 
-    def _code(self, timeout: float | None) -> int | None:
-        if self.returncode is None and (line := self._line(timeout)) is not None:
-            self.returncode = int(line)
-            self._answers.close()
-        return self.returncode
-
-    def _line(self, timeout: float | None) -> bytes | None:
-        end = None if timeout is None else time.monotonic() + timeout
-        while b"\n" not in self._read:
-            left = None if end is None else max(0.0, end - time.monotonic())
-            if not select.select([self._answers], [], [], left)[0]:
-                return None
-            piece = self._answers.read(64)
-            assert piece, "the process that forks has ended"
-            self._read += piece
-        line, _, self._read = self._read.partition(b"\n")
-        return line
+    def kill(self) -> None:
+        """End the process at once."""
+        self.send_signal(signal.SIGKILL)
 
 
-AnyProcess = subprocess.Popen[bytes] | Process
-File = IO[Any] | int
+def _has_data(line: socket.socket, seconds: float | None) -> bool:
+    handle = line.fileno()
+    if handle < 0:
+        # Another thread has taken the status, and closed the connection.
+        return True
+    waiting = select.poll()
+    waiting.register(handle, select.POLLIN)
+    return bool(waiting.poll(None if seconds is None else seconds * 1000))
 
 
-class Parent:
-    """The process that forks, of this one."""
+class _Server:
+    """The fork server of this process of tests."""
 
     def __init__(self) -> None:
-        self._pid = os.getpid()
-        self._control, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.forked"],
-                cwd=ROOT,
-                env={
-                    **{k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")},
-                    "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
-                    "PYTHONUTF8": "1",
-                },
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-            )
-        atexit.register(self.close)
+        self.owner = os.getpid()
+        self._folder = tempfile.mkdtemp(prefix="trueup-fork-")
+        self.path = str(Path(self._folder) / "socket")
+        self.variables = {**_of_python(os.environ), "PYTHONUTF8": "1", **_DEFAULTS}
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, self.path],
+            env={**kept, **self.variables, "PYTHONPATH": os.pathsep.join(OURS)},
+            cwd=self._folder,
+            # The server ends when the other end of this pipe is closed, however that comes.
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self._process.stdout is not None
+        assert self._process.stdout.read(len(_READY)) == _READY
+        self._process.stdout.close()
+        atexit.register(self.end)
 
-    def fork(
-        self,
-        arguments: Sequence[str],
-        cwd: Path,
-        env: Mapping[str, str],
-        stdin: File,
-        stdout: File,
-        stderr: File,
-    ) -> Process:
-        """Fork a process that runs what `python` would run with these arguments."""
-        job = json.dumps([list(arguments), str(cwd), dict(env)]).encode()
-        answers, theirs = os.pipe()
-        with tempfile.TemporaryFile() as file, open(os.devnull, "r+b") as nothing:
-            file.write(job)
-            file.flush()
-            file.seek(0)
-            files = [_descriptor(one, nothing) for one in (stdin, stdout, stderr)]
-            socket.send_fds(self._control, [b"j"], [file.fileno(), theirs, *files])
-        os.close(theirs)
-        return Process(arguments, answers)
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether this process started it, and not one that this one was forked from."""
-        return self._pid == os.getpid() and self._process.poll() is None
-
-    def close(self) -> None:
-        """End it; what it has forked lives on."""
-        if self._pid == os.getpid():
-            self._control.close()
+    def end(self) -> None:
+        """End the server; what it has forked goes on."""
+        if self.owner == os.getpid():
+            assert self._process.stdin is not None
+            self._process.stdin.close()
             self._process.wait()
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _descriptor(given: File, nothing: IO[bytes]) -> int:
-    if given == subprocess.DEVNULL:
-        return nothing.fileno()
-    return given if isinstance(given, int) else given.fileno()
+_servers: list[_Server] = []
 
 
-_parents: list[Parent] = []
+def _server_for(environment: Mapping[str, str]) -> _Server | None:
+    """Return the fork server, if its children can have this environment."""
+    if not CAN_FORK:
+        return None
+    if not _servers or _servers[-1].owner != os.getpid():
+        _servers.append(_Server())
+    paths = environment.get("PYTHONPATH", "").split(os.pathsep)
+    fits = {**_DEFAULTS, **_of_python(environment)} == _servers[-1].variables
+    return _servers[-1] if fits and tuple(paths) in (OURS, OURS[:1]) else None
 
 
-def _parent() -> Parent:
-    if not (_parents and _parents[-1].is_ours):
-        _parents.append(Parent())
-    return _parents[-1]
+def _of_python(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that Python reads when it starts, but `PYTHONPATH`."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(("PYTHON", "LC_", "LD_", "MALLOC_")) or name in ("LANG", "LANGUAGE")
+        if name != "PYTHONPATH"
+    }
 
 
 def start(
@@ -184,138 +211,270 @@ def start(
     stdin: File = subprocess.DEVNULL,
     stdout: File = subprocess.DEVNULL,
     stderr: File = subprocess.DEVNULL,
-) -> AnyProcess:
-    """Start what `python` runs with these arguments: `-m MODULE ...` or `FILE ...`.
+) -> Child:
+    """Start what `python` runs with these arguments, as `subprocess.Popen` does.
 
-    Of the options of Python, `-P` and `-u` may come first.
+    Args:
+        arguments: `-m MODULE ...` or `FILE ...`; the options `-P` and `-u` may come first.
+        cwd: the folder of the process.
+        env: all its variables.
+        stdin: its standard input, a file or a descriptor; nothing by default.
+        stdout: its standard output.
+        stderr: its standard error.
     """
-    if CAN_FORK:
-        return _parent().fork(arguments, cwd, env, stdin, stdout, stderr)
+    server = _server_for(env)
+    if server is not None:
+        with Path(os.devnull).open("r+b") as nothing:
+            files = [_descriptor(each, nothing) for each in (stdin, stdout, stderr)]
+            line = _asked(server.path, arguments, cwd, env, files)
+        if line is not None:
+            return Forked(arguments, line, int(line.recv(MOST_BYTES)))
     return subprocess.Popen(
-        [sys.executable, *arguments], cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env=dict(env),
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
     )
 
 
 def run(
-    arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout: float
+    arguments: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    timeout: float,
+    encoding: str = "utf-8",
 ) -> subprocess.CompletedProcess[str]:
-    """Run it to its end, and return what it wrote; kill it after so many seconds."""
-    with (
-        tempfile.TemporaryFile("w+", encoding="utf-8") as out,
-        tempfile.TemporaryFile("w+", encoding="utf-8") as err,
-    ):
-        process = start(arguments, cwd=cwd, env=env, stdout=out, stderr=err)
+    """Run what `python` runs with these arguments to its end, and return what it wrote.
+
+    Raises:
+        subprocess.TimeoutExpired: it took longer than `timeout` seconds, and was killed.
+    """
+    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        child = start(arguments, cwd=cwd, env=env, stdout=stdout, stderr=stderr)
         try:
-            code = process.wait(timeout)
+            status = child.wait(timeout)
         finally:
-            process.kill()
-            process.wait()
-        for file in (out, err):
+            if child.poll() is None:
+                child.kill()
+                child.wait()
+        said = []
+        for file in (stdout, stderr):
             file.seek(0)
-        return subprocess.CompletedProcess(list(arguments), code, out.read(), err.read())
+            text = file.read().decode(encoding)
+            said.append(text.replace("\r\n", "\n").replace("\r", "\n"))
+    return subprocess.CompletedProcess(list(arguments), status, *said)
 
 
-# The process that forks.
+def program(arguments: Sequence[str], env: Mapping[str, str]) -> list[str]:
+    """Return the words of a program that does what `python` does, for what starts programs itself.
+
+    It passes its files, its folder and its environment on to a child of the fork server, and ends
+    when the child does, with the same status. Signals do not reach the child.
+    """
+    server = _server_for(env)
+    if server is None:
+        return [sys.executable, *arguments]
+    return [sys.executable, "-I", "-S", __file__, server.path, *arguments]
 
 
-def _import_all() -> None:
-    from trueup.cli.commands import COMMANDS as entries
-
-    for name in MODULES:
-        importlib.import_module(name)
-    for entry in entries:
-        if entry.name in COMMANDS:
-            entry.target()
-    # What is there now is never looked at again, so that children share its memory.
-    gc.collect()
-    gc.freeze()
+def _descriptor(given: File, nothing: IO[bytes]) -> int:
+    if given == subprocess.DEVNULL:
+        return nothing.fileno()
+    return given if isinstance(given, int) else given.fileno()
 
 
-def _reap(children: dict[int, int]) -> None:
-    for pid in list(children):
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        if ended:
-            answers = children.pop(pid)
-            # Whoever started it may have ended.
-            with contextlib.suppress(BrokenPipeError):
-                os.write(answers, f"{os.waitstatus_to_exitcode(status)}\n".encode())
-            os.close(answers)
+def _asked(
+    path: str, arguments: Sequence[str], cwd: Path, env: Mapping[str, str], files: list[int]
+) -> socket.socket | None:
+    """Ask the server for a child and return the connection; None for what has to start afresh."""
+    request = {"arguments": list(arguments), "folder": str(cwd), "environment": dict(env)}
+    line = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    line.connect(path)
+    socket.send_fds(line, [json.dumps(request).encode()], files)
+    if line.recv(len(_FRESH), socket.MSG_PEEK) == _FRESH:
+        line.close()
+        return None
+    return line
 
 
-def _note(number: int, frame: FrameType | None) -> None:
-    """Let the signal end the wait for the next job."""
+# The server's process.
 
 
-def _serve(control: socket.socket) -> list[str] | None:
-    """Fork a child for each job; return in each child what it is to run, and None at the end."""
-    children: dict[int, int] = {}
-    ended, wakes = os.pipe()
-    os.set_blocking(ended, False)
-    os.set_blocking(wakes, False)
-    signal.set_wakeup_fd(wakes)
-    signal.signal(signal.SIGCHLD, _note)
+class _Request(NamedTuple):
+    """A program, and the files that are to be its standard input, output and errors."""
+
+    arguments: list[str]
+    folder: str
+    environment: dict[str, str]
+    files: list[int]
+
+    @property
+    def words(self) -> list[str]:
+        """The arguments without the options of Python."""
+        count = next(i for i, word in enumerate(self.arguments) if word not in _OPTIONS)
+        return self.arguments[count:]
+
+    @property
+    def first_path(self) -> str:
+        """The folder in which Python looks for modules first: that of a script, or this one."""
+        is_module = self.words[0] == "-m"
+        return self.folder if is_module else str(Path(self.folder, self.words[0]).resolve().parent)
+
+    @property
+    def has_modules(self) -> bool:
+        """Whether that folder has modules that would be imported instead of those in memory."""
+        names = {name.partition(".")[0] for name in sys.modules} | {"sitecustomize"}
+        names.discard("__main__")
+        folder = Path(self.first_path)
+        modules = {path.stem for path in folder.glob("*.py")}
+        return bool(names & (modules | {path.parent.name for path in folder.glob("*/__init__.py")}))
+
+
+def _serve(path: str) -> _Request | None:
+    """Fork for each request; return the request in a child, and None at the end of the tests."""
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listening.bind(path)
+    listening.listen(64)
+    os.write(1, _READY)
+    selector = selectors.DefaultSelector()
+    selector.register(0, selectors.EVENT_READ)
+    selector.register(listening, selectors.EVENT_READ)
+    children: dict[int, tuple[int, socket.socket]] = {}
     while True:
-        ready, _, _ = select.select([control.fileno(), ended], [], [])
-        if ended in ready:
-            os.read(ended, 4096)
-            _reap(children)
-        if control.fileno() not in ready:
-            continue
-        said, descriptors, _, _ = socket.recv_fds(control, 1, 5)
-        if not said:
-            return None
-        job, answers, *files = descriptors
-        child = os.fork()
-        if not child:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for descriptor in (control.detach(), ended, wakes, answers, *children.values()):
-                os.close(descriptor)
-            return _settle_in(job, files)
-        children[child] = answers
-        os.write(answers, f"{child}\n".encode())
-        for descriptor in (job, *files):
-            os.close(descriptor)
+        for key, _ in selector.select():
+            if key.fd == 0:
+                return None
+            if key.fileobj is not listening:
+                selector.unregister(key.fd)
+                os.close(key.fd)
+                _tell_end(*children.pop(key.fd))
+                continue
+            line, _ = listening.accept()
+            data, files, *_ = socket.recv_fds(line, MOST_BYTES, 3, socket.MSG_CMSG_CLOEXEC)
+            request = _Request(**json.loads(data), files=files)
+            if not _import_for(request) or request.has_modules:
+                line.send(_FRESH)
+                line.close()
+            else:
+                pid = os.fork()
+                if not pid:
+                    selector.close()
+                    for other in (line, listening, *(one for _, one in children.values())):
+                        other.close()
+                    for watched in children:
+                        os.close(watched)
+                    return request
+                watched = os.pidfd_open(pid)
+                children[watched] = pid, line
+                selector.register(watched, selectors.EVENT_READ)
+                line.send(str(pid).encode())
+            for file in files:
+                os.close(file)
 
 
-def _settle_in(job: int, files: Sequence[int]) -> list[str]:
-    """Take on the files, the folder and the environment of a job; return its arguments."""
-    with os.fdopen(job, "rb") as file:
-        arguments, cwd, environment = json.loads(file.read())
-    for number, descriptor in enumerate(files):
-        os.dup2(descriptor, number)
-        os.close(descriptor)
-    os.chdir(cwd)
+def _tell_end(pid: int, line: socket.socket) -> None:
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    # The tests may have ended.
+    with suppress(OSError):
+        line.send(str(status).encode())
+    line.close()
+
+
+_imported: set[str] = set()
+
+
+def _import_for(request: _Request) -> bool:
+    """Import what a program needs; return whether this process may still fork."""
+    words = request.words
+    is_command = words[:2] == ["-m", "trueup"]
+    name = next((word for word in words[2 if is_command else 0 :] if word[:1] != "-"), "")
+    if name not in _imported:
+        _imported.add(name)
+        # What cannot be imported, such as an extra that is not installed, is the program's to tell.
+        with suppress(Exception):
+            if is_command:
+                _import_command(name)
+            elif words[0] != "-m":
+                _import_of_file(Path(request.folder, name))
+        # What is there already is not looked at by a child's collector, so it stays shared.
+        gc.collect()
+        gc.freeze()
+    return len(os.listdir("/proc/self/task")) == 1
+
+
+def _import_command(name: str) -> None:
+    from trueup.cli.commands import COMMANDS
+
+    for entry in COMMANDS:
+        if entry.name == name:
+            entry.target()
+    for module in _LATER.get(name, _READING):
+        import_module(module)
+
+
+def _import_of_file(file: Path) -> None:
+    """Import what a script imports of ours."""
+    for node in ast.parse(file.read_bytes()).body:
+        names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module]
+        for name in names:
+            if name.partition(".")[0] in ("trueup", "tests"):
+                import_module(name)
+    for name in _OF_SCRIPTS:
+        import_module(name)
+
+
+def _become(request: _Request) -> None:
+    """Run the program of a request in this child as `python` does."""
+    for number, file in enumerate(request.files):
+        os.dup2(file, number)
+        os.close(file)
+    os.chdir(request.folder)
     os.environ.clear()
-    os.environ.update(environment)
-    return list(arguments)
-
-
-def _run(arguments: list[str]) -> None:
-    """Run as `python` does."""
-    is_safe = is_unbuffered = False
-    while arguments[0] in ("-P", "-u"):
-        is_safe |= arguments[0] == "-P"
-        is_unbuffered |= arguments.pop(0) == "-u"
-    if is_unbuffered:
-        raw: Any = io.FileIO(1, "wb", closefd=False)
+    os.environ.update(request.environment)
+    if "PYTHONIOENCODING" not in request.environment:
+        for stream in (sys.stdin, sys.stdout):
+            assert isinstance(stream, io.TextIOWrapper)
+            stream.reconfigure(errors="surrogateescape")
+    words = request.words
+    options = request.arguments[: -len(words)]
+    if "-u" in options:
+        raw: Any = open(1, "wb", buffering=0, closefd=False)  # noqa: SIM115 - as long as the process
         sys.stdout = io.TextIOWrapper(raw, encoding="utf-8", write_through=True)
-    is_module = arguments[0] == "-m"
-    sys.path[:1] = [os.getcwd() if is_module else str(Path(arguments[0]).resolve().parent)]
-    if is_safe:
-        del sys.path[0]
-    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    sys.path += [path for path in paths if path and path not in sys.path]
+    is_module = words[0] == "-m"
+    given = request.environment["PYTHONPATH"].split(os.pathsep)
+    others = [path for path in sys.path[1:] if path not in OURS]
+    sys.path[:] = [*([] if "-P" in options else [request.first_path]), *given, *others]
     if is_module:
-        sys.argv = arguments[1:]
-        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+        sys.argv = words[1:]
+        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
     else:
-        sys.argv = arguments
-        runpy.run_path(arguments[0], run_name="__main__")
+        sys.argv = words
+        runpy.run_path(words[0], run_name="__main__")
+
+
+def _relay(path: str, arguments: list[str]) -> int:
+    """Have a program run with the files of this process, and return its exit status."""
+    line = _asked(path, arguments, Path.cwd(), os.environ, [0, 1, 2])
+    if line is None:
+        return subprocess.call([sys.executable, *arguments])
+    line.recv(MOST_BYTES)
+    # Only the child has the input and the output now, so each end is seen by the other side.
+    with Path(os.devnull).open("r+b") as nothing:
+        os.dup2(nothing.fileno(), 0)
+        os.dup2(nothing.fileno(), 1)
+    return int(line.recv(MOST_BYTES))
 
 
 if __name__ == "__main__":
-    _import_all()
-    wanted = _serve(socket.socket(fileno=os.dup(0)))
-    if wanted is not None:
-        _run(wanted)
+    if len(sys.argv) > 2:
+        sys.exit(_relay(sys.argv[1], sys.argv[2:]))
+    for _name in _ALWAYS:
+        import_module(_name)
+    _found = _serve(sys.argv[1])
+    if _found is not None:
+        _become(_found)

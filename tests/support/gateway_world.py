@@ -34,7 +34,7 @@ class Gateway:
         self.port = free_port()
         self._terminal, self._deadline_ms = terminal, deadline_ms
         self.log = terminal.folder / "gateway.log"
-        self._process: forked.AnyProcess | None = None
+        self._process: forked.Child | None = None
         self.start()
 
     def start(self) -> None:
