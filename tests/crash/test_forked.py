@@ -169,3 +169,19 @@ def test_processes_are_told_apart_and_waited_for(tmp_path: Path) -> None:
     assert [one.poll() for one in processes] == [-signal.SIGTERM, KILLED, 7]
     for end in ends[:2]:
         os.close(end)
+
+
+def test_a_server_that_was_killed_is_started_again(
+    tmp_path: Path, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A server of this test's own, since the others of this process may have children.
+    monkeypatch.setattr(forked, "_servers", [])
+    (tmp_path / "parent.py").write_text("import os\nprint(os.getppid())\n", encoding="utf-8")
+    parents = []
+    for _ in range(2):
+        done = forked.run(["parent.py"], cwd=tmp_path, env=variables, timeout=LONG_SEC)
+        parents.append(int(done.stdout))
+        os.kill(parents[-1], signal.SIGKILL)
+        until(lambda: not is_running(parents[-1]))
+    assert os.getpid() not in parents
+    assert parents[0] != parents[1]

@@ -152,7 +152,7 @@ class _Server:
     """The fork server of this process of tests."""
 
     def __init__(self) -> None:
-        self.owner = os.getpid()
+        self._owner = os.getpid()
         self._folder = tempfile.mkdtemp(prefix="trueup-fork-")
         self.path = str(Path(self._folder) / "socket")
         self.variables = {**_of_python(os.environ), "PYTHONUTF8": "1", **_DEFAULTS}
@@ -170,9 +170,14 @@ class _Server:
         self._process.stdout.close()
         atexit.register(self.end)
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether it runs, and this process has started it, not one that this was forked from."""
+        return self._owner == os.getpid() and self._process.poll() is None
+
     def end(self) -> None:
         """End the server; what it has forked goes on."""
-        if self.owner == os.getpid():
+        if self._owner == os.getpid():
             assert self._process.stdin is not None
             self._process.stdin.close()
             self._process.wait()
@@ -186,7 +191,7 @@ def _server_for(environment: Mapping[str, str]) -> _Server | None:
     """Return the fork server, if its children can have this environment."""
     if not CAN_FORK:
         return None
-    if not _servers or _servers[-1].owner != os.getpid():
+    if not (_servers and _servers[-1].is_ours):
         _servers.append(_Server())
     paths = environment.get("PYTHONPATH", "").split(os.pathsep)
     fits = {**_DEFAULTS, **_of_python(environment)} == _servers[-1].variables
