@@ -28,8 +28,12 @@ print(json.dumps({
     "path": sys.path,
     "folder": os.getcwd(),
     "variables": dict(os.environ),
-    "encodings": [(file.encoding, file.errors, file.line_buffering, file.isatty())
-                  for file in (sys.stdin, sys.stdout, sys.stderr)],
+    "streams": [(file.encoding, file.errors, file.line_buffering, file.write_through,
+                 file.isatty(), file.fileno(), file is getattr(sys, f"__{name}__"))
+                for name in ("stdin", "stdout", "stderr") for file in [getattr(sys, name)]],
+    # A stream that was made for another file would answer for that one.
+    "knows": [file.seekable() == os.path.isfile(f"/proc/self/fd/{file.fileno()}")
+              for file in (sys.stdout, sys.stderr)],
     "locale": sys.getfilesystemencoding(),
     "signals": [str(signal.getsignal(number)) for number in signal.valid_signals()],
     "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])),

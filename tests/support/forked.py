@@ -441,15 +441,15 @@ def _become(request: _Request) -> None:
     os.chdir(request.folder)
     os.environ.clear()
     os.environ.update(request.environment)
-    if "PYTHONIOENCODING" not in request.environment:
-        for stream in (sys.stdin, sys.stdout):
-            assert isinstance(stream, io.TextIOWrapper)
-            stream.reconfigure(errors="surrogateescape")
     words = request.words
     options = request.arguments[: -len(words)]
-    if "-u" in options:
-        raw: Any = open(1, "wb", buffering=0, closefd=False)  # noqa: SIM115 - as long as the process
-        sys.stdout = io.TextIOWrapper(raw, encoding="utf-8", write_through=True)
+    is_unbuffered = "-u" in options or bool(os.environ.get("PYTHONUNBUFFERED"))
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        stream = _opened(number, getattr(sys, name), is_unbuffered=is_unbuffered)
+        if number < 2 and "PYTHONIOENCODING" not in request.environment:
+            stream.reconfigure(errors="surrogateescape")
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
     is_module = words[0] == "-m"
     given = request.environment["PYTHONPATH"].split(os.pathsep)
     others = [path for path in sys.path[1:] if path not in OURS]
@@ -460,6 +460,24 @@ def _become(request: _Request) -> None:
     else:
         sys.argv = words
         runpy.run_path(words[0], run_name="__main__")
+
+
+def _opened(number: int, old: io.TextIOWrapper, *, is_unbuffered: bool) -> io.TextIOWrapper:
+    """Open a standard stream as Python does at its start: the old one knows its old file."""
+    raw = io.FileIO(number, "w" if number else "r", closefd=False)
+    buffer: Any = raw
+    if number == 0:
+        buffer = io.BufferedReader(raw)
+    elif not is_unbuffered:
+        buffer = io.BufferedWriter(raw)
+    return io.TextIOWrapper(
+        buffer,
+        encoding=old.encoding,
+        errors=old.errors,
+        newline="\n",
+        line_buffering=not is_unbuffered and (raw.isatty() or number == 2),
+        write_through=is_unbuffered,
+    )
 
 
 def _relay(path: str, arguments: list[str]) -> int:
