@@ -184,9 +184,12 @@ class PostgresDatabase(Database):
         return str(rows[0][0]) if rows else ""
 
     def restore(self) -> None:
-        """Connect again after a broken connection."""
+        """Connect again after a broken connection, and undo what was left open on this one."""
         self._open()
-        self._session.restore()
+        with self.lock:
+            self._session.restore()
+            # An interrupted append would find its own uncommitted rows, and take them for recorded.
+            self.rollback()
 
     def claim(self, stream: str, token: int, *, take_over: bool) -> Claim | None:
         """Take the stream's advisory lock; with `take_over` end a living holder's session first."""
