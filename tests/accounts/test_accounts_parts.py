@@ -111,6 +111,11 @@ def test_strategies_and_files_of_journals_need_more_room(tmp_path: Path) -> None
     assert needed('journal = "postgresql://h/d"') == plain - 4
     assert needed('journal = "a.db"') == plain
     assert needed('strategy = "a:B"') == plain + 6
+    # Accounts of one file share it, and each has its lock.
+    second = '[accounts.b]\ngateway = "tcp://127.0.0.1:2"'
+    connections = needed('journal = "postgresql://h/d"', second, 'journal = "postgresql://h/d"')
+    assert needed('journal = "a.db"', second, 'journal = "./a.db"') == connections + 5
+    assert needed('journal = "a.db"', second, 'journal = "b.db"') == connections + 8
 
 
 @posix_only

@@ -83,40 +83,14 @@ def test_append_when_another_connection_holds_the_file_writes_nothing(
         mended(journal, 1)
 
 
-def test_writers_of_a_file_in_one_process_take_turns(
-    sqlite_place: SqlitePlace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sqlite, "BUSY_S", 0.05)
-    monkeypatch.setattr(sqlite, "TURN_S", 0.05)
-    with sqlite_place.open("one") as one, sqlite_place.open("two") as two:
-        with one._database.writing():
-            # A turn that was not had is not given back either.
-            for _ in range(2):
-                assert "another process or connection keeps it locked" in refused(two, 1)
-        assert two.append(orders(1)) == 1
-        assert one.append(orders(1)) == 1
-
-
-def test_writer_of_another_file_waits_for_no_turn(
-    sqlite_place: SqlitePlace, tmp_path: Path
-) -> None:
+def test_writer_of_another_file_waits_for_nobody(sqlite_place: SqlitePlace, tmp_path: Path) -> None:
     with (
         sqlite_place.open() as one,
         open_journal(tmp_path / "other.db", "one", now_ns=lambda: 1) as other,
         ThreadPoolExecutor(1) as pool,
         one._database.writing(),
     ):
-        assert pool.submit(other.append, orders(1)).result(sqlite.TURN_S / 2) == 1
-
-
-def test_turns_are_those_of_a_file_for_as_long_as_somebody_has_it(tmp_path: Path) -> None:
-    turns, one, other = sqlite.WriteTurns(), tmp_path / "one.db", tmp_path / "other.db"
-    first = turns.of(one)
-    assert turns.of(one) is first
-    assert turns.of(other) is not first
-    assert first.take()
-    first.give()
-    assert first.take()
+        assert pool.submit(other.append, orders(1)).result(60) == 1
 
 
 @posix_only

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import os
-import subprocess
-import sys
 import threading
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import ExitStack
 
 import psycopg
 import pytest
 
 from tests.journal.conftest import server_programs
+from tests.journal.many_writers import ManyWriters, acknowledged, many_writers
 from tests.journal.places import PostgresPlace, WriterProcess, make_tables, orders
 from tests.journal.postgres_server import PostgresServer
 from tests.support.processes import stopped
@@ -32,8 +29,6 @@ from trueup.journal.writing.store import StoredJournal
 pytestmark = pytest.mark.timeout(300)
 STREAMS, THREADS, APPENDS, EACH = 80, 8, 5, 10
 NAMES = [f"account-{number}" for number in range(STREAMS)]
-PROGRAM = Path(__file__).with_name("many_writers_process.py")
-SOURCES = Path(__file__).parents[2] / "src"
 OURS = "FROM pg_stat_activity WHERE application_name = 'trueup' AND datname = current_database()"
 CUT = f"SELECT pg_terminate_backend(pid) {OURS}"
 
@@ -61,52 +56,11 @@ def journals(small: PostgresPlace) -> Iterator[list[StoredJournal]]:
         yield found
 
 
-class ManyWriters:
-    """A process that writes all streams; see `many_writers_process.py`."""
-
-    def __init__(self, place: PostgresPlace, holder: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, str(PROGRAM), place.url, holder, str(STREAMS), str(THREADS)],
-            env={**os.environ, "PYTHONPATH": str(SOURCES)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            bufsize=1,
-        )
-        self.refusals: list[str] = []
-        while not (line := self.line()).startswith("open "):
-            self.refusals.append(line)
-        self.opened = int(line.split()[1])
-
-    def line(self) -> str:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line, "it ended"
-        return line.rstrip("\n")
-
-    def lines(self) -> list[str]:
-        """Return the lines about one event of each stream."""
-        return [self.line() for _ in NAMES]
-
-    def tell(self, command: str) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{command}\n")
-
-    def kill(self) -> list[str]:
-        """Kill it; return the whole lines that it still had said."""
-        self.process.kill()
-        out, _ = self.process.communicate()
-        return [line.rstrip("\n") for line in out.splitlines(keepends=True) if line[-1] == "\n"]
-
-
-@contextmanager
-def many_writers(place: PostgresPlace, holder: str) -> Iterator[ManyWriters]:
-    writers = ManyWriters(place, holder)
-    try:
-        yield writers
-    finally:
-        writers.kill()
+def writing_all(
+    place: PostgresPlace, holder: str
+) -> contextlib.AbstractContextManager[ManyWriters]:
+    """Run a process that writes all streams."""
+    return many_writers(place.url, holder, STREAMS, THREADS)
 
 
 def count_of(place: PostgresPlace) -> int:
@@ -194,7 +148,7 @@ def test_streams_whose_connections_are_cut_in_the_midst_lose_and_double_nothing(
 def test_a_second_process_is_refused_for_each_stream_by_name(
     small: PostgresPlace, journals: list[StoredJournal]
 ) -> None:
-    with many_writers(small, "second.py") as second:
+    with writing_all(small, "second.py") as second:
         assert second.opened == 0
     named = {name for name in NAMES for text in second.refusals if f"'{name}'" in text}
     assert len(second.refusals) == STREAMS
@@ -208,19 +162,17 @@ def test_a_second_process_is_refused_for_each_stream_by_name(
 def test_a_process_that_is_killed_leaves_all_it_acknowledged_and_frees_all_streams(
     small: PostgresPlace,
 ) -> None:
-    with many_writers(small, "first.py") as first:
+    with writing_all(small, "first.py") as first:
         assert first.opened == STREAMS
         first.tell("loop 0")
         said = [first.line() for _ in range(2 * STREAMS)] + first.kill()
-    acknowledged = Counter[str]()
-    for name, position in (line.split() for line in said):
-        acknowledged[name] = max(acknowledged[name], int(position))
+    last = acknowledged(said)
     small.wait_until_left()
     with ExitStack() as opened:
         for name in NAMES:
             journal = opened.enter_context(small.open(name, holder="second.py"))
             assert journal.findings == ()
-            assert acknowledged[name] <= journal.position <= acknowledged[name] + 1
+            assert last[name] <= journal.position <= last[name] + 1
             append(journal, journal.position + 1)
             assert [getattr(event, "order_id", "") for event in journal.read()] == [
                 f"order-{number}" for number in range(1, journal.position + 1)
@@ -250,7 +202,7 @@ def test_one_stream_is_taken_over_and_the_others_go_on(
 def test_a_stream_of_a_paused_process_is_taken_over_and_its_other_streams_go_on(
     small: PostgresPlace,
 ) -> None:
-    with many_writers(small, "paused.py") as paused:
+    with writing_all(small, "paused.py") as paused:
         paused.tell("append 1")
         assert sorted(paused.lines()) == sorted(f"{name} 1" for name in NAMES)
         with stopped(paused.process.pid):

@@ -2,11 +2,13 @@
 
 A connection is a socket of ZeroMQ and two open files. An account has a connection for readings, one
 for hints and one that renews its claim; with a strategy also those for prices, orders and questions
-about them. A journal in a file has its file, its log, its index and its lock.
+about them. A journal in a file has its file, its log and its index, which its accounts share, and a
+lock for each account.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
@@ -21,7 +23,7 @@ CONNECTIONS_OF_STRATEGY: Final = 3
 FILES_OF_CONNECTION: Final = 2
 # While it connects, a connection has a monitor of its failures: two more sockets, and their files.
 SOCKETS_OF_CONNECTION: Final = 3
-FILES_OF_JOURNAL: Final = 4
+FILES_OF_JOURNAL, FILES_OF_STREAM = 3, 1
 # Logs, the port of the commands, and the monitors and commands of some accounts at a time.
 OTHER_FILES: Final = 512
 OTHER_SOCKETS: Final = 128
@@ -43,13 +45,16 @@ class Room(NamedTuple):
 def needed_by(entries: Iterable[AccountEntry]) -> Room:
     """Return what these accounts need together."""
     files, sockets = OTHER_FILES, OTHER_SOCKETS
+    journals: set[str] = set()
     for entry in entries:
         settings = entry.settings
         connections = CONNECTIONS + CONNECTIONS_OF_STRATEGY * bool(settings.trueup_strategy)
-        has_file = bool(settings.trueup_journal) and is_file(settings.trueup_journal)
-        files += connections * FILES_OF_CONNECTION + FILES_OF_JOURNAL * has_file
+        files += connections * FILES_OF_CONNECTION
         sockets += connections * SOCKETS_OF_CONNECTION
-    return Room(files, sockets)
+        if settings.trueup_journal and is_file(settings.trueup_journal):
+            files += FILES_OF_STREAM
+            journals.add(os.path.realpath(settings.trueup_journal))
+    return Room(files + FILES_OF_JOURNAL * len(journals), sockets)
 
 
 def make_room_for(entries: Iterable[AccountEntry]) -> Room:

@@ -53,9 +53,13 @@ def database_at(url_or_path: str | Path, *, read_only: bool = False) -> Database
     if _POSTGRESQL.match(address):
         return _postgres(_POSTGRESQL.sub("postgresql://", address, count=1))
     refuse_unknown_kind(address)
-    from trueup.journal.backends.sqlite import SqliteDatabase
+    if read_only:
+        from trueup.journal.backends.sqlite import SqliteDatabase
 
-    return SqliteDatabase(Path(address), read_only=read_only)
+        return SqliteDatabase(Path(address), read_only=True)
+    from trueup.journal.backends.file_connection import SharedFileDatabase
+
+    return SharedFileDatabase(Path(address))
 
 
 def _postgres(url: str) -> Database:

@@ -191,6 +191,12 @@ class PostgresDatabase(Database):
             # An interrupted append would find its own uncommitted rows, and take them for recorded.
             self.rollback()
 
+    def begin(self) -> None:
+        """Begin to write, in a transaction of its own."""
+        # The server only warns of a transaction that is open, and a commit would include it.
+        self.rollback()
+        super().begin()
+
     def claim(self, stream: str, token: int, *, take_over: bool) -> Claim | None:
         """Take the stream's advisory lock; with `take_over` end a living holder's session first."""
         claim = SessionClaim(self, self._session, stream)

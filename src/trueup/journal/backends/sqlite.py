@@ -4,8 +4,9 @@ In WAL mode FULL costs one sync of the log for each commit. Any weaker setting m
 acknowledged commit (SQLite documentation, "PRAGMA synchronous"). Every append of a live bot is an
 intent or an outcome, so no append can do with less.
 
-In WAL mode readers and the writer do not block each other. The writer of another stream in the same
-file locks the file during a commit; `BUSY_S` is the longest wait for that.
+In WAL mode readers and the writer do not block each other. A writer of another process locks the
+file during a commit; `BUSY_S` is the longest wait for that. The streams that this process writes
+share a connection (`file_connection`).
 """
 
 from __future__ import annotations
@@ -13,11 +14,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import threading
-import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from trueup.errors import JournalConflict, JournalError, reason
 from trueup.filelock import LockHeld, ProcessLock, is_locked
@@ -31,8 +30,6 @@ from trueup.processes import holds, with_open_file
 from trueup.sqlite_file import DURABLE, WRITE_AHEAD, connected, error_code, explained, identity
 
 BUSY_S = 2.0
-# Longer than the writers of a thousand streams take; then SQLite itself decides.
-TURN_S = 30.0
 _END_LOCK = (
     "end the other program that has {} open and locks it, such as a database browser or a copy "
     "program"
@@ -51,41 +48,6 @@ _REMEDIES = {
 }
 
 
-class WriteTurns:
-    """The turns of the threads of this process that write to a file through connections of its own.
-
-    SQLite lets a writer that finds the file locked try again at growing intervals, so of many
-    writers of one process some would give up after `BUSY_S`, although each is done in milliseconds.
-    """
-
-    def __init__(self) -> None:
-        self._turns: weakref.WeakValueDictionary[Path, WriteTurn] = weakref.WeakValueDictionary()
-        self._lock = threading.Lock()
-
-    def of(self, path: Path) -> WriteTurn:
-        """Return the turn of a file, the same for all connections to it."""
-        with self._lock:
-            return self._turns.setdefault(path, WriteTurn())
-
-
-class WriteTurn:
-    """Held by the connection that writes."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-
-    def take(self) -> bool:
-        """Wait for the turn, at most `TURN_S`; return whether it was taken."""
-        return self._lock.acquire(timeout=TURN_S)
-
-    def give(self) -> None:
-        """Give the turn back."""
-        self._lock.release()
-
-
-TURNS: Final = WriteTurns()
-
-
 class SqliteDatabase(Database):
     """A journal's SQLite file.
 
@@ -102,8 +64,6 @@ class SqliteDatabase(Database):
         self.path: Path = path.resolve()
         self._read_only = read_only
         self._file: tuple[int, int] | None = None
-        self._turn = TURNS.of(self.path)
-        self._has_turn = False
 
     @property
     def driver_error(self) -> type[Exception]:
@@ -117,13 +77,7 @@ class SqliteDatabase(Database):
             JournalError: the file does not exist, cannot be used, or is not a journal.
         """
         # First, since SQLite names no reason: it only says that it cannot open the file.
-        try:
-            self._refuse_place()
-        except PermissionError as error:
-            raise JournalError(
-                f"{self.name} cannot be looked at: this user may not enter a folder on the way to "
-                "it; give another place, or the right to enter."
-            ) from error
+        self.refuse_unusable()
         # In a forked child, SQLite would drop the parent's locks when it closes the file.
         if identity(self.path) in HOLDERS.inherited:
             raise JournalConflict(
@@ -142,26 +96,23 @@ class SqliteDatabase(Database):
         if not self._read_only:
             self._prepare_to_write()
 
+    def refuse_unusable(self) -> None:
+        """Check that the file and its folder can be used.
+
+        Raises:
+            JournalError: they cannot.
+        """
+        try:
+            self._refuse_place()
+        except PermissionError as error:
+            raise JournalError(
+                f"{self.name} cannot be looked at: this user may not enter a folder on the way to "
+                "it; give another place, or the right to enter."
+            ) from error
+
     def cut(self, connection: sqlite3.Connection) -> None:
         """Close the file and its log in a forked process, which can never open them again."""
-        names = (self.path.with_name(self.path.name + end) for end in ("", "-wal", "-shm"))
-        files = {one for one in (self._file, *map(identity, names)) if one is not None}
-        HOLDERS.inherited.update(files)
-        cut_files(files)
-
-    def begin(self) -> None:
-        """Begin to write, once no other connection of this process writes to the file."""
-        self._has_turn = self._turn.take()
-        super().begin()
-
-    def rollback(self) -> None:
-        """Undo an open transaction, and let others write; never fails."""
-        try:
-            super().rollback()
-        finally:
-            if self._has_turn:
-                self._has_turn = False
-                self._turn.give()
+        cut_database(self.path, self._file)
 
     def wait_for_migration(self) -> None:
         """Do nothing: `BEGIN IMMEDIATE` lets only one process write."""
@@ -352,6 +303,19 @@ class SqliteDatabase(Database):
             raise JournalError(f"{self.name} cannot be put into WAL mode; it stays in {mode} mode.")
         for statement in DURABLE:
             self.run(statement)
+
+
+def cut_database(path: Path, opened: tuple[int, int] | None) -> None:
+    """In a forked process: close a database, its log and its index, which stay the parent's.
+
+    Args:
+        path: the database.
+        opened: the identity of the file that is open, which may have been moved since.
+    """
+    names = (path.with_name(path.name + end) for end in ("", "-wal", "-shm"))
+    files = {one for one in (opened, *map(identity, names)) if one is not None}
+    HOLDERS.inherited.update(files)
+    cut_files(files)
 
 
 def _size(path: Path) -> int:
