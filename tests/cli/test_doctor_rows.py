@@ -810,6 +810,16 @@ def test_a_reading_that_is_believed_and_that_is_not(world: DeskWorld) -> None:
     assert row.remedy.endswith("; `trueup conformance` examines the gateway")
 
 
+def test_the_symbols_of_a_bot_at_the_gateway_are_checked_though_nobody_names_them(
+    world: DeskWorld,
+) -> None:
+    world.sync()
+    rows = visited(world.desk.handle)
+    assert said(rows["symbols"]) == ("ok", "symbols", "the broker has EURUSD", "", "")
+    words = "1 book asks this gateway; no two count the same positions"
+    assert said(rows["neighbours"]) == ("ok", "neighbours", words, "", "")
+
+
 def test_each_snapshot_is_a_question_of_its_own_that_names_its_symbols(world: DeskWorld) -> None:
     asked: list[dict[str, Any]] = []
 
