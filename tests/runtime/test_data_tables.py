@@ -198,6 +198,35 @@ def test_what_came_before_the_book_was_bound_belongs_to_its_account() -> None:
             assert [row["account"] for row in rows(store, table)] == ["1@S"]
 
 
+def test_rows_that_were_written_before_the_book_was_bound_get_its_account(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(collector, "BATCH", 1)
+    position = make.position(5, magic=7)
+    adopted = events.PositionAdopted(**AT, position=position)
+    with made([wish("A"), adopted, counted(position, ENTRY), bound()]) as store:
+        for table in ("orders", "deals", "trades"):
+            assert [row["account"] for row in rows(store, table)] == ["1@S"]
+
+
+def test_the_tables_of_a_book_without_a_journal_have_what_it_knows() -> None:
+    position = make.position(5, magic=7)
+    book = Book().replay(
+        [bound(), events.PositionAdopted(**AT, position=position), counted(position, ENTRY)]
+    )
+    # Money of positions that the book has forgotten is a row of its own.
+    book.realised_by["EURUSD", 7] = book.realised_by.get(("EURUSD", 7), 0) + 5
+    with in_memory() as store:
+        store.make_of_book("s", book, make.NOW_NS)
+        found = rows(store, "trades")
+        assert [(row["position"], row["status"], row["account"]) for row in found][-1] == (
+            *(5, "open", "1@S"),
+        )
+        assert sum(row["realised_units"] for row in found) == book.realised_units + 5
+        assert [row["realised"] for row in found] == [row["realised_units"] / 1e8 for row in found]
+        assert store.name == "the tables"
+
+
 def test_a_position_was_opened_when_the_book_took_it() -> None:
     adopted = events.PositionAdopted(**AT, position=make.position(5, magic=7))
     with made([bound(), adopted]) as store:
