@@ -352,7 +352,7 @@ def test_an_order_that_cannot_be_recorded_says_not_to_ask_again() -> None:
         "not ask for it again: it is recorded with the next order or sync."
     )
     assert late.order is order
-    assert late.outcome["ticket"] == 7
+    assert (late.outcome["order_id"], late.outcome["ticket"]) == ("A", 7)
     doubt = str(not_recorded(order, outcome.Unknown("no reply"), error))
     assert doubt.startswith("A was sent (UNKNOWN), and that")
 

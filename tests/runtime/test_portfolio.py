@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,10 +16,13 @@ from trueup.core.book.events import OrderKind
 from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.book.terms import Terms
 from trueup.core.dates import iso
+from trueup.core.limits.modes import UNTIL_RESUMED
+from trueup.core.model import Side
 from trueup.errors import JournalError
 from trueup.runtime.bot.identity import Identity
 from trueup.runtime.bot.order_message import message_of
 from trueup.runtime.bot.portfolio import PortfolioManager
+from trueup.runtime.bot.risk import Target, target_of
 from trueup.runtime.bot.views import OrderRow
 from trueup.runtime.time.clock import SystemClock
 
@@ -597,8 +601,9 @@ def test_what_a_person_told_the_strategy_is_in_the_log_and_in_memory(
     caplog.clear()
     again = PortfolioManager("EURUSD", journal=journal)
     since = iso(told.at_ns)
-    assert caplog.messages[0].startswith(
-        f"[PERSON] As before the restart, trading is paused by a person: lunch since {since} (until"
+    assert caplog.messages[0] == (
+        f"[PERSON] As before the restart, trading is paused by a person: lunch since {since} "
+        f"(until {UNTIL_RESUMED})"
     )
     assert again.paused == told
 
@@ -617,3 +622,27 @@ def test_rows_that_are_forced_in_and_out_are_logged_with_their_figures(
     assert caplog.messages[-1] == "[RECONCILE] No position with ticket 9 to close"
     assert pm.force_close_position(1)
     assert caplog.messages[-1] == "[RECONCILE] Closed ticket 1, LONG 0.03L"
+
+
+@pytest.mark.parametrize(
+    ("oldest", "younger", "is_fifo", "target"),
+    [
+        # One order closes what is large enough, the oldest first.
+        (0.2, 0.2, False, Target(1, 0.1)),
+        (0.05, 0.2, False, Target(2, 0.1)),
+        # An account may refuse a close of a younger position.
+        (0.05, 0.2, True, Target(1, 0.05)),
+        (0.05, 0.05, False, Target(1, 0.05)),
+    ],
+)
+def test_an_order_against_several_positions_closes_one_and_opens_nothing(
+    oldest: float, younger: float, is_fifo: bool, target: Target
+) -> None:
+    book = make.bound_book(
+        make.position(1, identifier=1, volume=oldest, time_msc=1),
+        make.position(2, identifier=2, volume=younger, time_msc=2),
+    )
+    assert book.account is not None
+    book.account = msgspec.structs.replace(book.account, fifo_close=is_fifo)
+    assert target_of(book, Side.SELL, 0.1, "EURUSD") == target
+    assert target_of(book, Side.BUY, 0.1, "EURUSD") == Target(0, 0.1)
