@@ -26,6 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TypedDict, Unpack
 
+from tests.support import forked
 from tests.support.crash_world import ROOT, environment
 from tests.support.hosted_terminal import HostedTerminal
 from tests.support.processes import KILLED
@@ -136,20 +137,15 @@ class Bot:
         self.magic, self._grace_ms = magic, grace_ms
         self._folder, self._module = folder, module
         self._output = folder / f"bot-{magic}.log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: forked.Child | None = None
 
     def start(self) -> None:
         """Start it."""
         env = self._environment()
         words = self._words(env)
         with self._output.open("ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-u", *words],
-                cwd=self._folder,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
+            self._process = forked.start(
+                ["-u", *words], cwd=self._folder, env=env, stdout=output, stderr=output
             )
 
     def _words(self, env: dict[str, str]) -> list[str]:
@@ -170,14 +166,7 @@ class Bot:
 
     def run_beside(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run another program of the same folder."""
-        return subprocess.run(
-            [sys.executable, *words],
-            cwd=self._folder,
-            env=self._environment(),
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-        )
+        return forked.run(words, cwd=self._folder, env=self._environment(), timeout=4 * HEAL_SEC)
 
     @property
     def has_ended(self) -> bool:
@@ -367,7 +356,9 @@ class DoorKills:
 
     def _compare_book(self, bot: Bot) -> None:
         """Open the bot's book once more, and compare it with the broker's ledger to the cent."""
-        done = bot.run_beside("-c", self.last_look, JOURNAL, str(bot.magic))
+        program = self._folder / "last_look.py"
+        program.write_text(self.last_look, "utf-8")
+        done = bot.run_beside(program.name, JOURNAL, str(bot.magic))
         if done.returncode:
             self.differs.append(f"the book of {bot.magic} cannot be opened: {done.stderr}")
             return

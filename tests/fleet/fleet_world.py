@@ -7,7 +7,6 @@ has an order about twice in an interval. The terminals' own ledgers judge
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 from collections import Counter
@@ -22,6 +21,7 @@ import psycopg
 from tests.fleet.postgres_pair import PostgresPair, Way
 from tests.journal.postgres_server import PostgresServer
 from tests.paper.test_paper_processes import Running, Shell
+from tests.support.asked import account_rows
 from tests.support.fleet_gateways import WatchedGateways
 from tests.support.many_gateways import FIRST_LOGIN
 from tests.support.node_lines import NodeLines
@@ -97,11 +97,8 @@ class FleetNode:
         return self.process.child.wait(DEADLINE_SEC)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Its accounts, by `trueup accounts`."""
-        done = self.shell.run("accounts", "--json")
-        (process,) = json.loads(done.stdout)["processes"]
-        rows: list[dict[str, Any]] = process["accounts"]
-        return rows
+        """Its accounts, as `trueup accounts` lists them."""
+        return list(account_rows(self.shell.folder).values())
 
     def text(self) -> str:
         """What all its processes have written."""
@@ -271,7 +268,7 @@ class FleetWorld:
             def has(node: FleetNode = node, wanted: int = wanted) -> bool:
                 return node.syncs() >= wanted
 
-            until(has, DEADLINE_SEC)
+            until(has, DEADLINE_SEC, pause_sec=0.05)
 
     def holders(self) -> dict[str, str]:
         """Who writes the journal of each stream, by the database."""

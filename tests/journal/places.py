@@ -7,8 +7,6 @@ import itertools
 import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 import psycopg
 
 from tests.journal.postgres_server import PostgresServer
+from tests.support import forked
 from tests.support.servers import until
 from trueup.core.book import events
 from trueup.core.model import Side
@@ -156,27 +155,21 @@ class WriterProcess:
     """A process that writes a stream, told by lines; see `writer_process.py`."""
 
     def __init__(self, *arguments: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, str(WRITER), *arguments],
-            env={**os.environ, "PYTHONPATH": str(SOURCES)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            bufsize=1,
+        self._process, self._told, self._said = forked.start_piped(
+            [str(WRITER), *arguments],
+            cwd=SOURCES,
+            env={**os.environ, "PYTHONPATH": str(SOURCES), "PYTHONUTF8": "1"},
         )
         self.pid = self._process.pid
         self.greeting = self.line()
 
     def line(self) -> str:
         """Return the next line it says; empty when it has ended."""
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().rstrip("\n")
+        return self._said.readline().rstrip("\n")
 
     def tell(self, command: str) -> None:
         """Give it a command without waiting for what it says."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{command}\n")
+        self._told.write(f"{command}\n")
 
     def ask(self, command: str) -> str:
         """Give it a command and return what it says."""
@@ -186,8 +179,15 @@ class WriterProcess:
     def kill(self) -> list[str]:
         """Kill it with no chance to tidy up; return what it still had said."""
         self._process.kill()
-        out, _ = self._process.communicate()
-        return out.splitlines()
+        self._process.wait()
+        if self._said.closed:
+            return []
+        said = self._said.read().splitlines()
+        self._said.close()
+        # What it was told last may still be on its way to a pipe that nobody reads any more.
+        with contextlib.suppress(BrokenPipeError):
+            self._told.close()
+        return said
 
     def __enter__(self) -> WriterProcess:
         return self

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.journal.places import Place, SqlitePlace
-from tests.support import make, taking_over_process
+from tests.support import forked, make, taking_over_process
 from tests.support.account_world import AccountWorld
 from tests.support.desk_world import NETTING
 from trueup.core.book import events
@@ -337,12 +336,14 @@ def test_an_order_that_was_being_sent_goes_over_in_doubt(world: AccountWorld) ->
 
 
 def run(place: Place, kill_at: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), place.url, ACCOUNT, ACCOUNT, str(kill_at)],
-        env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
+    done = forked.run(
+        [str(SCRIPT), place.url, ACCOUNT, ACCOUNT, str(kill_at)],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
+            "PYTHONUTF8": "1",
+        },
         timeout=60,
     )
     assert done.returncode == 0 or kill_at, done.stderr

@@ -35,7 +35,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple, Protocol
+from typing import IO, Any, Final, NamedTuple, Protocol, TextIO
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS: Final = (str(ROOT / "src"), str(ROOT))
@@ -242,6 +242,19 @@ def start(
         stdout=stdout,
         stderr=stderr,
     )
+
+
+def start_piped(
+    arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str]
+) -> tuple[Child, TextIO, TextIO]:
+    """Start it; return it with a file for what it is told, and one for what it says."""
+    their_in, to = os.pipe()
+    answers, their_out = os.pipe()
+    child = start(arguments, cwd=cwd, env=env, stdin=their_in, stdout=their_out, stderr=2)
+    os.close(their_in)
+    os.close(their_out)
+    told = open(to, "w", encoding="utf-8", buffering=1)  # noqa: SIM115 - the caller closes both
+    return child, told, open(answers, encoding="utf-8")
 
 
 def run(
