@@ -10,11 +10,11 @@ from __future__ import annotations
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import psycopg
 
@@ -31,9 +31,11 @@ from trueup.core.book.events import OrderCreated
 from trueup.doors.fleet.fleet import Fleet
 from trueup.doors.fleet.overview import Wanted, view_of
 from trueup.doors.fleet.shards import shard_of
+from trueup.errors import TrueupError
 from trueup.journal import open_reader
 
 DEADLINE_SEC = 120.0
+Answer = TypeVar("Answer")
 STRATEGY = """
 import time
 
@@ -136,16 +138,18 @@ class FleetWorld:
         self.strategy = STRATEGY.format(pace_sec=interval_sec / 2)
         self.names = [f"a{number}" for number in range(accounts)]
         self.nodes: dict[str, FleetNode] = {}
+        self._fleet: Fleet | None = None
         with ExitStack() as undo:
             self.gateways = undo.enter_context(WatchedGateways(accounts))
             ports = [self.gateways.ports] * nodes
             if has_lines:
                 self.lines = undo.enter_context(NodeLines(nodes, self.gateways.ports))
                 ports = self.lines.ports
+            undo.callback(self._leave_database)
             undo.callback(self._kill_nodes)
             for number in range(nodes):
                 self.nodes[f"n{number}"] = FleetNode(self, number, ports[number])
-            until(self._has_tables, DEADLINE_SEC)
+            until(self._has_tables, DEADLINE_SEC, pause_sec=0.05)
             self._undo = undo.pop_all()
 
     def accounts_file(self, ports: Iterable[int]) -> str:
@@ -194,10 +198,27 @@ class FleetWorld:
 
     # The fleet.
 
+    def _asked(self, question: Callable[[Fleet], Answer]) -> Answer:
+        """Ask the database over the connection of the question before, if that is still there.
+
+        Each wait asks again and again, and a server starts a process for each connection.
+        """
+        if self._fleet is not None:
+            try:
+                return question(self._fleet)
+            except TrueupError:
+                self._leave_database()
+        self._fleet = Fleet(self.url)
+        return question(self._fleet)
+
+    def _leave_database(self) -> None:
+        if self._fleet is not None:
+            self._fleet.__exit__()
+            self._fleet = None
+
     def status(self) -> dict[str, Any]:
         """The status, with the nodes by name, and the node of each account."""
-        with Fleet(self.url) as fleet:
-            told, shards = fleet.status(), fleet.shards
+        told, shards = self._asked(lambda fleet: (fleet.status(), fleet.shards))
         owners = {row["shard"]: row["node"] for row in told["owners"]}
         return {
             **told,
@@ -207,8 +228,7 @@ class FleetWorld:
 
     def counts(self) -> dict[str, int]:
         """How many accounts the nodes have told to be in each state."""
-        with Fleet(self.url) as fleet:
-            counts = view_of(fleet, Wanted()).counts
+        counts = self._asked(lambda fleet: view_of(fleet, Wanted()).counts)
         return {state: count for state, count in counts.items() if count}
 
     def where(self) -> dict[str, str]:
@@ -230,6 +250,10 @@ class FleetWorld:
         began = time.monotonic()
         until(lambda: self.run_by(*nodes), DEADLINE_SEC, pause_sec=0.05)
         return time.monotonic() - began
+
+    def when_state(self, name: str, state: str) -> None:
+        """Wait until a node is told to be in a state."""
+        until(lambda: self.status()["nodes"][name]["state"] == state, DEADLINE_SEC, pause_sec=0.05)
 
     def believed(self, nodes: Iterable[str]) -> bool:
         """Whether all accounts are at these nodes, and have been read there."""

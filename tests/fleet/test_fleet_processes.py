@@ -39,7 +39,11 @@ def test_killed_and_frozen_nodes_lose_their_accounts_and_nothing_else_is_lost(
             fleet.drain("n1", "a test", "")
         stops = world.stopped_by("node n1")
         frozen.signal(signal.SIGCONT)
-        until(lambda: world.status()["nodes"]["n1"]["state"] == "drained", DEADLINE_SEC)
+        until(
+            lambda: world.status()["nodes"]["n1"]["state"] == "drained",
+            DEADLINE_SEC,
+            pause_sec=0.05,
+        )
         world.trade(3)
         assert not [who for who in world.holders().values() if f"(process {pid} on" in who]
         # It has not even written that it lets go.
@@ -119,7 +123,9 @@ def test_person_drains_moves_and_pauses(tmp_path: Path, postgres_server: Postgre
         world.when_synced(2)
         assert world.orders() == count
         world.nodes["n1"].kill()
-        until(lambda: world.status()["nodes"]["n1"]["state"] == "lost", DEADLINE_SEC)
+        until(
+            lambda: world.status()["nodes"]["n1"]["state"] == "lost", DEADLINE_SEC, pause_sec=0.05
+        )
         assert give("status").returncode == 1
         world.nodes["n1"].start()
         assert give("resume", "--who", "carl", "--why", "over").returncode == 0
@@ -191,11 +197,11 @@ def test_stop_that_comes_at_once_gives_the_membership_back(
 ) -> None:
     with FleetWorld(tmp_path, postgres_server, accounts=1, nodes=1) as world:
         node = world.nodes["n0"]
-        for number in range(4):
+        for number in range(2):
             if number:
                 node.start()
             # From then on a stop has something to give back.
-            until(lambda: world.status()["nodes"].get("n0"), DEADLINE_SEC)
+            until(lambda: world.status()["nodes"].get("n0"), DEADLINE_SEC, pause_sec=0.02)
             assert node.end() == 0
             assert world.status()["nodes"] == {}
 
@@ -213,10 +219,11 @@ def test_node_without_its_gateways_keeps_its_accounts_until_a_person_drains_it(
         world.lines.tell("cut", node.number)
 
         def is_told() -> bool:
-            done = world.nodes["n1"].shell.run("fleet", "status", "--journal", world.url)
-            return done.returncode == 1 and "Gateway offline" in " ".join(done.stdout.split())
+            return "Gateway offline" in str(world.status()["nodes"]["n0"]["troubles"])
 
         until(is_told, DEADLINE_SEC, pause_sec=0.1)
+        done = world.nodes["n1"].shell.run("fleet", "status", "--journal", world.url)
+        assert (done.returncode, "Gateway offline" in " ".join(done.stdout.split())) == (1, True)
         # What reaches the database is alive, and nobody else takes what it has.
         assert world.where() == where
         assert world.status()["nodes"]["n0"]["state"] == "alive"

@@ -7,7 +7,6 @@ import functools
 import gzip
 import itertools
 import json
-import subprocess
 import sys
 import time
 import zlib
@@ -18,9 +17,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.journal.places import NOW_NS, SOURCES, STREAM, Place, SqlitePlace, order, orders
+from tests.journal.places import (
+    NOW_NS,
+    SOURCES,
+    STREAM,
+    Place,
+    PostgresPlace,
+    SqlitePlace,
+    order,
+    orders,
+)
 from tests.journal.test_journal_faults import open_up
 from tests.money.stories import tell
+from tests.support import forked
 from tests.support.forking import needs_fork
 from tests.support.posix_limits import files_limited_to, posix_only, without_root
 from tests.support.servers import until
@@ -658,25 +667,18 @@ def test_file_whose_revision_is_damaged_is_mended_as_far_as_it_can_be_read(
         assert len(list(itertools.islice(reader.read(), 24))) == 24
 
 
-@needs_fork
-@pytest.mark.parametrize("part", [1, 2, 3])
-def test_process_when_killed_at_any_statement_loses_and_doubles_nothing(
-    place: Place, folder: Path, part: int
-) -> None:
+def kill_at_statements(place: Place, folder: Path, first: int, every: int) -> None:
+    """Kill an archiving, and putting back, at each of so many statements; look at what is left."""
     filled(place)
     with place.reader() as reader:
         tip = reader.verify().tip.hash.hex()
     process = Path(__file__).with_name("archiving_process.py")
-    # Both have the same statements; with a server each of them takes much longer.
-    every = 3 if isinstance(place, SqlitePlace) else 15
-    words = [place.url, STREAM, str(folder), str(NOW_NS + 20), tip, str(part), str(every)]
-    done = subprocess.run(
-        [sys.executable, str(process), *words],
+    words = [place.url, STREAM, str(folder), str(NOW_NS + 20), tip, str(first), str(every)]
+    done = forked.run(
+        [str(process), *words],
+        cwd=SOURCES,
         env={"PYTHONPATH": str(SOURCES)},
-        capture_output=True,
-        text=True,
         timeout=110,
-        encoding="utf-8",
     )
     lines = done.stdout.splitlines()
     assert [line for line in lines if not line.endswith(("whole", "done 0"))] == [], done.stderr
@@ -685,6 +687,31 @@ def test_process_when_killed_at_any_statement_loses_and_doubles_nothing(
     ]
     assert {line.split()[0] for line in kills} == {"archive", "restore"}
     assert len(kills) > 40 / every
+
+
+@needs_fork
+@pytest.mark.parametrize("part", [1, 2, 3])
+def test_process_when_killed_at_any_statement_loses_and_doubles_nothing(
+    sqlite_place: SqlitePlace, folder: Path, part: int
+) -> None:
+    kill_at_statements(sqlite_place, folder, part, 3)
+
+
+@needs_fork
+def test_process_when_killed_at_some_statements_on_a_server_loses_and_doubles_nothing(
+    postgres_place: PostgresPlace, folder: Path
+) -> None:
+    # The statements are the same, and each of them takes much longer.
+    kill_at_statements(postgres_place, folder, 5, 10)
+
+
+@needs_fork
+@pytest.mark.soak
+@pytest.mark.parametrize("part", range(1, 16))
+def test_process_when_killed_at_every_statement_on_a_server_loses_and_doubles_nothing(
+    postgres_place: PostgresPlace, folder: Path, part: int
+) -> None:
+    kill_at_statements(postgres_place, folder, part, 15)
 
 
 def test_bot_that_writes_meanwhile_is_not_kept_from_it(place: Place, folder: Path) -> None:
