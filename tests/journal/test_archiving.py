@@ -7,6 +7,7 @@ import functools
 import gzip
 import itertools
 import json
+import os
 import sys
 import time
 import zlib
@@ -677,7 +678,7 @@ def kill_at_statements(place: Place, folder: Path, first: int, every: int) -> No
     done = forked.run(
         [str(process), *words],
         cwd=SOURCES,
-        env={"PYTHONPATH": str(SOURCES)},
+        env={**os.environ, "PYTHONPATH": str(SOURCES), "PYTHONUTF8": "1"},
         timeout=110,
     )
     lines = done.stdout.splitlines()
