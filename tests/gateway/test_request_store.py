@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from trueup.gateway.record import store as request_store
 from trueup.gateway.record.store import (
     DAY_NS,
     KEPT_DAYS,
+    ClaimRow,
     Entry,
     RequestStore,
     StoreRefused,
@@ -98,6 +101,44 @@ def test_every_write_is_synced_before_it_is_acknowledged(kept: Kept) -> None:
     connection = kept.store._open()
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_what_is_acknowledged_after_an_interrupted_call_is_on_disk(
+    kept: Kept, tmp_path: Path
+) -> None:
+    # At each line of a call that writes several rows: Ctrl-C may come between any two.
+    claims = [ClaimRow("a", b"{}", "")]
+    for line in itertools.count():
+        lines = itertools.count()
+
+        def interrupt(frame: FrameType, event: str, _: object) -> Any:
+            if frame.f_code.co_filename != request_store.__file__:
+                return None
+            if event == "line" and next(lines) == line:  # noqa: B023 - called in this round alone
+                raise KeyboardInterrupt
+            return interrupt
+
+        before = sys.gettrace()
+        sys.settrace(interrupt)
+        try:
+            kept.store.keep_claims(7, "Demo", claims)
+            is_over = True
+        except KeyboardInterrupt:
+            is_over = False
+        finally:
+            sys.settrace(before)
+        kept.add(f"after {line}")
+        # As if the power failed now.
+        copy = tmp_path / f"copy {line}"
+        copy.mkdir()
+        for path in tmp_path.glob("requests.db*"):
+            shutil.copy(path, copy)
+        left = RequestStore(copy / "requests.db", "boot2", kept.clock.now_ns)
+        assert left.find(f"after {line}") is not None
+        left.close()
+        if is_over:
+            break
+    assert line > 10
 
 
 def test_what_a_killed_process_leaves_is_read_as_it_was(kept: Kept, tmp_path: Path) -> None:

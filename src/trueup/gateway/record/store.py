@@ -430,6 +430,10 @@ class RequestStore:
                     connection.close()
                     raise
             self._connection, self._identity = connection, identity(self._path)
+        if self._connection.in_transaction:
+            # An interrupted call left it open. What comes next would be acknowledged in it, and be
+            # lost with it.
+            self._connection.execute("ROLLBACK")
         return self._connection
 
     def _connect(self) -> sqlite3.Connection:
