@@ -32,7 +32,7 @@ trueup_alerts_hourly = 1000
 
 
 class Stages:
-    """Stages that incidents share; one on which an incident failed is not used again."""
+    """A stage that incidents share; one on which an incident failed is not used again."""
 
     def __init__(self, folders: pytest.TempPathFactory) -> None:
         self._folders = folders
@@ -56,8 +56,11 @@ class Stages:
         try:
             yield self._stages[kind]
         except BaseException:
-            self._stages.pop(kind)[0].close()
+            self._end(kind)
             raise
+        if server is not None:
+            # One incident needs a database, and the parts of a stage are busy all the time.
+            self._end(kind)
 
     def page_of(self, stage: Stage) -> Reader:
         """Return a reader of the page of a stage, which runs beside all its incidents."""
@@ -70,9 +73,14 @@ class Stages:
 
     def close(self) -> None:
         """End the parts of all stages."""
-        for stage, _ in self._stages.values():
-            stage.close()
+        for kind in list(self._stages):
+            self._end(kind)
         self._receivers.close()
+
+    def _end(self, kind: str) -> None:
+        stage, _ = self._stages.pop(kind)
+        stage.close()
+        self._pages.pop(stage, None)
 
 
 @pytest.fixture(scope="module")
