@@ -937,6 +937,20 @@ def test_a_copy_that_comes_while_the_first_is_carried_out_is_told_so(kept: Gatew
     assert kept.executions() == ["A"]
 
 
+def test_an_id_that_came_between_two_looks_is_answered_from_the_record(
+    kept: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, find, looks = kept.ask(**BUY), kept.store.find, list[str]()
+
+    def late(order_id: str) -> Entry | None:
+        looks.append(order_id)
+        return find(order_id) if len(looks) > 1 else None
+
+    monkeypatch.setattr(kept.store, "find", late)
+    assert kept.ask(**BUY) == {**first, "repeated": True}
+    assert kept.executions() == ["A"]
+
+
 def test_who_may_not_see_an_account_learns_nothing_of_its_orders(kept: Gateway) -> None:
     kept.ask(**BUY)
     request = decode_request(json.dumps(BUY).encode())

@@ -28,6 +28,7 @@ from trueup.filelock import LockableFile
 from trueup.gateway.record import local_claims
 from trueup.gateway.record.account_files import data_folder
 from trueup.gateway.record.local_claims import LocalClaims
+from trueup.processes import this_process
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW_NS = 1_767_571_200_000_000_000
@@ -108,7 +109,11 @@ def test_overlapping_claim_of_another_process_is_refused_by_name_until_it_is_kil
             claims.claim(scope(8, 9))
         text = str(refused.value)
         assert f"Nothing was claimed in account {ACCOUNT}: every symbol, magic 8 is" in text
-        assert f"stream 'second.py' (process {second.process.pid} on " in text
+        host = this_process().host
+        assert f"stream 'second.py' (process {second.process.pid} on {host}, since" in text
+        claimed = claims.claimed
+        assert claimed is not None
+        assert (claimed.process, claimed.host) == (os.getpid(), host)
         assert "since 2026-01-05 00:00:00 UTC); end that one, or give" in text
         # What was claimed before stays claimed, and excludes the other.
         assert second.claim(7, 8, 9).startswith("ClaimRefused: ")
