@@ -164,9 +164,9 @@ def test_overview_has_each_stream_with_its_writer_and_the_newest_that_has_not_en
         holder = journal.holder.removeprefix("a.py")
     assert seen.name == database_at(place.url).name
     assert seen.streams == (
-        ("a", 0, f"a.py{holder}", NOW_NS + 5, ""),
-        ("b", 2, f"b.py{holder}", NOW_NS, ""),
-        ("c", 1, f"c.py{holder}", NOW_NS + 9, "a"),
+        ("a", 0, f"a.py{holder}", NOW_NS + 5, "", 0, 0),
+        ("b", 2, f"b.py{holder}", NOW_NS, "", 0, 0),
+        ("c", 1, f"c.py{holder}", NOW_NS + 9, "a", 0, 0),
     )
     assert seen.newest == seen.streams[0]
     assert Overview("empty", (), None).newest is None
