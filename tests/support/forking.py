@@ -15,7 +15,10 @@ from tests.support.processes import KILL
 
 ROOT = Path(__file__).resolve().parents[2]
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork there")
-needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+# Wine shows the folders of Linux, with other descriptors than a Windows process has.
+needs_proc = pytest.mark.skipif(
+    sys.platform == "win32" or not Path("/proc/self/fd").exists(), reason="needs /proc"
+)
 
 # What each of the programs can use.
 PRELUDE = """
