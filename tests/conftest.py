@@ -5,6 +5,7 @@ And what a whole run gets: processes that share the tests, an order of them, a f
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -62,6 +63,23 @@ def signal_handlers() -> Iterator[None]:
         # None is a handler that was not set by Python.
         if handler is not None and signal.getsignal(number) is not handler:
             signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def log_levels() -> Iterator[None]:
+    """Put the levels of our logs back: a command that is called in this process sets its own."""
+    before = {log: (log.level, log.propagate) for log in _logs()}
+    yield
+    for log in _logs():
+        level, propagate = before.get(log, (logging.NOTSET, True))
+        if log.level != level:
+            log.setLevel(level)
+        log.propagate = propagate
+
+
+def _logs() -> list[logging.Logger]:
+    names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "trueup"]
+    return [logging.getLogger(name) for name in names]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
