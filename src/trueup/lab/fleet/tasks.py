@@ -39,7 +39,7 @@ class TaskSchedule(Schedule):
     def __init__(self, most: int) -> None:
         super().__init__(most)
         self.failure: BaseException | None = None
-        """An error that no task caught; it ends the run."""
+        """An error that no task caught, or Ctrl-C; it ends the run."""
         self._world = self._running = Task(self, _World(), nothing)
         # The tasks that wait, in the order in which they began to.
         self._waiting: list[Task] = []
@@ -72,13 +72,8 @@ class TaskSchedule(Schedule):
 
     def _interrupt(self, *_: object) -> None:
         self._is_interrupted = True
-
-    @property
-    def must_stop(self) -> BaseException | None:
-        """Why the plan must not go on: an error that no task caught, or Ctrl-C; else None."""
-        if self.failure is None and self._is_interrupted and not self._is_ending:
-            return KeyboardInterrupt()
-        return self.failure
+        if not self._is_ending:
+            self.failure = KeyboardInterrupt()
 
     def start(self, owner: Owner, body: Callable[[], None]) -> Task:
         """Begin a task, which runs as soon as the present one waits."""
@@ -98,7 +93,9 @@ class TaskSchedule(Schedule):
 
     def end(self) -> None:
         """End all tasks, and their threads; only for the thread that runs the plan."""
-        self.failure, self._is_ending = None, True
+        # In this order: an interrupt between the two must not let the world go on before the tasks.
+        self._is_ending = True
+        self.failure = None
         for task in self._waiting:
             task.kill()
         # The world waits behind all of them, and for no time.
@@ -158,7 +155,7 @@ class Task:
     def may_go_on(self) -> bool:
         """Return whether the wait is over."""
         schedule = self._schedule
-        if self._is_killed or (schedule.is_world(self) and schedule.must_stop is not None):
+        if self._is_killed or (schedule.failure is not None and schedule.is_world(self)):
             return True
         # Asked for every task after every event, so what is false most often comes first.
         is_over = schedule.now_ns >= self._until_ns or (self._done is not bool and self._done())
@@ -197,8 +194,8 @@ class Task:
             schedule.pass_on(self)
         if self._is_killed:
             raise Killed("in the middle of something")
-        if schedule.is_world(self) and (stop := schedule.must_stop) is not None:
-            raise stop
+        if schedule.failure is not None and schedule.is_world(self):
+            raise schedule.failure
 
     def _live(self) -> None:
         try:
