@@ -5,7 +5,6 @@ And what a whole run gets: processes that share the tests, an order of them, a f
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import signal
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.logs import logs_as_before
 from tests.support.sharing import dealt
 from tests.windows.wine import is_wine, reason_to_fail
 
@@ -66,20 +66,10 @@ def signal_handlers() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def log_levels() -> Iterator[None]:
-    """Put the levels of our logs back: a command that is called in this process sets its own."""
-    before = {log: (log.level, log.propagate) for log in _logs()}
-    yield
-    for log in _logs():
-        level, propagate = before.get(log, (logging.NOTSET, True))
-        if log.level != level:
-            log.setLevel(level)
-        log.propagate = propagate
-
-
-def _logs() -> list[logging.Logger]:
-    names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "trueup"]
-    return [logging.getLogger(name) for name in names]
+def logs() -> Iterator[None]:
+    """Put the settings of our logs back: a command that is called in this process has its own."""
+    with logs_as_before():
+        yield
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import socket
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +31,11 @@ BOUND = events.AccountBound(
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for name in ("TRUEUP_HOME", "GTW_HOST", "GTW_PORT"):
         monkeypatch.delenv(name, raising=False)
-    logger = logging.getLogger("trueup")
-    level, propagates = logger.level, logger.propagate
-    yield tmp_path
-    logger.setLevel(level)
-    logger.propagate = propagates
+    return tmp_path
 
 
 def run(*arguments: str, typed: str = "") -> Result:

@@ -7,7 +7,6 @@ import io
 import json
 import logging
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +24,9 @@ ENDPOINT = "tcp://127.0.0.1:"
 
 
 @pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+def lines() -> io.StringIO:
     """The console of a program whose log is JSON."""
-    package = logging.getLogger("trueup")
-    level, propagates = package.level, package.propagate
-    made = io.StringIO()
-    yield made
-    set_up_logging(console=False)
-    package.setLevel(level)
-    package.propagate = propagates
+    return io.StringIO()
 
 
 def begin(lines: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:

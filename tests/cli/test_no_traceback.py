@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import signal
@@ -17,6 +16,7 @@ from typer.testing import CliRunner
 
 from tests.paper.deadline import wait_for
 from tests.paper.test_paper_processes import Shell
+from tests.support.logs import logs_as_before
 from trueup.cli import app, commands, process
 from trueup.errors import NotSent
 from trueup.observe.log import set_up_logging
@@ -127,14 +127,8 @@ def test_a_state_folder_that_cannot_be_made_is_one_sentence(
 
 
 def in_this_process(*arguments: str) -> tuple[int, str, str]:
-    logger = logging.getLogger("trueup")
-    level, propagates = logger.level, logger.propagate
-    try:
+    with logs_as_before():
         done = CliRunner().invoke(app, list(arguments))
-    finally:
-        set_up_logging(console=False)
-        logger.setLevel(level)
-        logger.propagate = propagates
     return done.exit_code, done.stdout, done.stderr
 
 
@@ -220,17 +214,10 @@ def test_a_log_on_a_full_disk_loses_lines_and_says_so_once(
 ) -> None:
     file = tmp_path / "full.log"
     file.symlink_to(FULL)
-    logger = logging.getLogger("trueup")
-    level, propagates = logger.level, logger.propagate
-    try:
+    with logs_as_before():
         set_up_logging(console=False, file=file)
         for number in range(5):
             logging.getLogger("trueup.sync").info("[SYNC] Line %d", number)
-    finally:
-        with contextlib.suppress(OSError):
-            set_up_logging(console=False)
-        logger.setLevel(level)
-        logger.propagate = propagates
     assert capsys.readouterr().err.splitlines() == [
         f"Lines of the log {file} are lost: [Errno 28] No space left on device."
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import subprocess
 import sys
@@ -19,7 +18,6 @@ from tests.support.servers import until
 from trueup.cli import app
 from trueup.gateway.access.keys import read_key_pair
 from trueup.gateway.client.execution_gateway import ExecutionGateway
-from trueup.observe.log import set_up_logging
 
 ASK = """
 from trueup.gateway.client.execution_gateway import ExecutionGateway
@@ -28,16 +26,6 @@ with ExecutionGateway() as gateway:
     print(gateway.send_order({"order_id": "B", "symbol": "EURUSD", "action": "BUY",
                               "volume": 0.01, "price": 1.0})["error"])
 """
-
-
-@pytest.fixture(autouse=True)
-def _log_as_before() -> Iterator[None]:
-    logger = logging.getLogger("trueup")
-    level, propagates = logger.level, logger.propagate
-    yield
-    set_up_logging(console=False)
-    logger.setLevel(level)
-    logger.propagate = propagates
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,15 +13,11 @@ from trueup.observe.log import set_up_logging
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for name in ("TRUEUP_HOME", "GTW_HOST", "GTW_PORT"):
         monkeypatch.delenv(name, raising=False)
-    logger = logging.getLogger("trueup")
-    level, propagates = logger.level, logger.propagate
-    yield tmp_path
-    logger.setLevel(level)
-    logger.propagate = propagates
+    return tmp_path
 
 
 def run(*arguments: str) -> Result:

@@ -5,7 +5,6 @@ Each test waits for what it expects to see, with a deadline, and never for a whi
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import subprocess
@@ -26,9 +25,9 @@ from tests.paper.deadline import ROOT, wait_for
 from tests.support import forked
 from tests.support.forked import Child
 from tests.support.locks import modules_for_tests_only
+from tests.support.logs import logs_as_before
 from trueup.cli import app
 from trueup.gateway.terminal import mt5_constants as mt5
-from trueup.observe.log import set_up_logging
 from trueup.runtime.time.clock import SystemClock
 from trueup.sim.market.symbols import AccountSetup
 from trueup.sim.terminal.terminal import SimulatedTerminal
@@ -89,19 +88,13 @@ class Shell:
 
     def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Give a command in this process: for what asks or tells another process, and ends."""
-        logger = logging.getLogger("trueup")
-        level, propagates = logger.level, logger.propagate
         with (
+            logs_as_before(),
             mock.patch.dict(os.environ, self.environment, clear=True),
             mock.patch.object(sys, "path", [*sys.path]),
             chdir(self.folder),
         ):
-            try:
-                done = CliRunner(charset=self.encoding).invoke(app, arguments)
-            finally:
-                set_up_logging(console=False)
-                logger.setLevel(level)
-                logger.propagate = propagates
+            done = CliRunner(charset=self.encoding).invoke(app, arguments)
         assert done.exception is None or isinstance(done.exception, SystemExit), done.output
         return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
 
