@@ -9,8 +9,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import zmq
 
 ROOT = Path(__file__).resolve().parent.parent
 NEEDED = ("msgspec", "pydantic_settings", "zmq")
@@ -38,6 +42,20 @@ def use_project_python() -> None:
     os.execv(command[0], command)
 
 
+def asked(rep: zmq.Socket[bytes], timeout_ms: int) -> bytes | None:
+    """Return the request that comes at a REP socket within `timeout_ms`, or None.
+
+    A message that is no request, as of a client that looks for another server at this port, makes
+    the socket readable, and ZeroMQ drops it only as it is read: to wait there is to wait for ever.
+    """
+    import zmq
+
+    if rep.poll(timeout_ms):
+        with suppress(zmq.Again):
+            return rep.recv(zmq.NOBLOCK)
+    return None
+
+
 class GuideGateway:
     """A REP socket on a free loopback port that answers as the guide's gateway does.
 
@@ -57,9 +75,10 @@ class GuideGateway:
 
     def _serve(self) -> None:
         while not self._ended.is_set():
-            if not self._socket.poll(20):
+            message = asked(self._socket, 20)
+            if message is None:
                 continue
-            request = json.loads(self._socket.recv())
+            request = json.loads(message)
             self.requests.append(request)
             reply = self.answer(request)
             if reply is None:

@@ -10,6 +10,7 @@ from typing import Any
 import zmq
 from zmq.utils import z85
 
+from scripts.support import asked
 from tests.support.desk_world import BUY, SELL, DeskWorld
 from tests.support.servers import TURN_MS, Threaded
 from trueup.gateway.desk.desk import Desk
@@ -80,9 +81,10 @@ class GuideGateway(Threaded):
             self.port = rep.bind_to_random_port("tcp://127.0.0.1")
             self._ready.set()
             while not self._stop.is_set():
-                if not rep.poll(TURN_MS):
+                message = asked(rep, TURN_MS)
+                if message is None:
                     continue
-                reply = self.answer(rep.recv())
+                reply = self.answer(message)
                 while reply is None:
                     if self._stop.wait(TURN_MS / 1000):
                         return

@@ -18,6 +18,8 @@ from typing import Any, Self
 
 import zmq
 
+from scripts.support import asked
+
 DEADLINE_SEC = 60.0
 TURN_MS = 5
 
@@ -203,9 +205,9 @@ class RepServer(Threaded):
             self.port = rep.bind_to_random_port("tcp://127.0.0.1")
             self._ready.set()
             while not self._stop.is_set():
-                if not rep.poll(TURN_MS):
+                message = asked(rep, TURN_MS)
+                if message is None:
                     continue
-                message = rep.recv()
                 self.began.release()
                 while not self.permits.acquire(timeout=TURN_MS / 1000):
                     if self._stop.is_set():
