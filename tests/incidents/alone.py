@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 
 import msgspec
@@ -44,10 +45,13 @@ def is_alerted(incident: Incident, phone: Received) -> None:
             )
 
 
-def is_alerted_once(incident: Incident, stage: Stage, phone: Received, begun_at: int) -> None:
+def is_alerted_once(
+    incident: Incident, stage: Stage, phone: Received, begun_at: int, clock: str
+) -> None:
     """The alerts alone tell of the incident: one message at its beginning, one at its end.
 
-    `begun_at` is the length of the bot's log when the incident began.
+    `begun_at` is the length of the bot's log at the beginning of the incident, `clock` the time
+    of day (UTC).
     """
     wait_for(lambda: not _conditions(stage), lambda: f"the end of {_conditions(stage)}")
     logged = stage.bot.log.read_bytes()[begun_at:].decode("utf-8")
@@ -68,8 +72,9 @@ def is_alerted_once(incident: Incident, stage: Stage, phone: Received, begun_at:
     names = [_name(one["message"]) for one in told]
     ends = [one["message"] for one in phone.messages if one["message"].startswith("Over: ")]
     assert len({_name(end) for end in ends}) == len(ends), ends
-    # What began and ended between two decisions of the alerts is told once, by its end.
-    alone = [end for end in ends if _name(end) not in names]
+    # What began and ended between two decisions of the alerts is told once, by its end; that of the
+    # incident before may come only now.
+    alone = [end for end in ends if _name(end) not in names and not _is_older(end, clock)]
     assert all(end.removeprefix("Over: ").startswith(also) for end in alone), alone
 
 
@@ -87,6 +92,12 @@ def _not_over(phone: Received) -> list[str]:
     every = [one["message"] for one in phone.messages]
     over = {_name(one) for one in every if one.startswith("Over: ")}
     return [one for one in every if _name(one) not in over]
+
+
+def _is_older(end: str, clock: str) -> bool:
+    began = re.search(r"^It began at (\d\d:\d\d:\d\d) UTC", end, re.MULTILINE)
+    # The second in which the one incident was over is that in which the next one began.
+    return began is not None and began[1] <= clock
 
 
 def _name(message: str) -> str:

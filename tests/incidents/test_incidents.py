@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import os
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -134,9 +135,9 @@ def test_a_person_is_told(
     with stages.one(needed) as (stage, phone):
         monkeypatch.chdir(stage.folder)
         phone.messages.clear()
-        begun_at = stage.bot.log.stat().st_size
+        begun_at, clock = stage.bot.log.stat().st_size, f"{datetime.now(UTC):%H:%M:%S}"
         _is_told(incident, stage, phone, Page(stages.page_of(stage), request))
-        is_alerted_once(incident, stage, phone, begun_at)
+        is_alerted_once(incident, stage, phone, begun_at, clock)
 
 
 def _is_told(incident: Incident, stage: Stage, phone: Received, page: Page) -> None:
