@@ -163,6 +163,28 @@ def test_its_position_in_the_list_says_that_it_was_filled() -> None:
     assert ended(gone(make.position(50, volume=0.1))) == "filled: it is position 50 now"
 
 
+def test_its_position_says_so_also_after_the_broker_has_opened_that_again() -> None:
+    again = make.position(60, volume=0.1, identifier=50)
+    assert ended(gone(again)) == "filled: it is position 50 now"
+    # One that the order turned round has its ticket, and began before it.
+    assert MISSING in gone(make.position(50, volume=0.1, identifier=40)).holds
+
+
+def test_deals_that_the_same_reading_counts_prove_its_end() -> None:
+    """Another order added to its position, so that the lots alone prove nothing."""
+    local, row = own_limit(0.3, account=make.NETTING), make.position(50, volume=0.5)
+    deals = (
+        make.deal(901, 50, Side.BUY, 0.3, time_msc=1),
+        make.deal(902, 50, Side.BUY, 0.2, time_msc=2, order=70),
+    )
+    seen = make.proven(row, deals=deals, explained=frozenset({50}), account=make.NETTING)
+    plan = make.planned(local, seen)
+    assert ended_as(plan) == ("filled: its deals were counted before", 0.0, 0)
+    assert plan.holds == ()
+    local.replay(plan.events)
+    assert make.planned(local, seen).events == ()
+
+
 def test_a_position_that_is_smaller_is_no_proof_that_all_of_it_was_filled() -> None:
     plan = gone(make.position(50, volume=0.04), make.position(51, volume=0.1))
     assert MISSING in plan.holds

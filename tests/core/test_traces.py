@@ -121,6 +121,42 @@ def test_a_working_order_that_bears_its_token_is_open_and_a_market_order_is_wait
         assert trace(seen, **MARKED) == Trace(UNSEEN, "the broker still works on it, by its token")
 
 
+@pytest.mark.parametrize(
+    "answer", [None, said(status="PLACED", ticket=50)], ids=["token", "record"]
+)
+def test_an_order_that_was_filled_in_part_and_works_on_is_not_taken_for_filled(
+    answer: RequestStatus | None,
+) -> None:
+    part = make.position(50, volume=0.04, price_open=1.06, comment=make.TOKEN)
+    token = make.TOKEN if answer is None else ""
+    seen = make.proven(
+        part,
+        history=History(120),
+        orders=(make.pending(50, volume=0.06, comment=token),),
+        requests=() if answer is None else (answer,),
+    )
+    order: dict[str, Any] = MARKED if answer is None else {"token": ""}
+    words = BY_TOKEN if answer is None else "by the gateway's record, ticket 50"
+    assert trace(seen, **order) == Trace(UNSEEN, f"the broker still works on it, {words}")
+    limit = trace(seen, kind=OrderKind.LIMIT, **order)
+    assert limit == Trace(OPEN, words, ticket=50)
+
+
+def test_the_broker_s_own_orders_with_a_token_are_not_taken_for_one_that_works() -> None:
+    """Variation margin opened the position again in which a part of the order is."""
+    again = make.position(52, identifier=7, volume=0.5, comment=make.TOKEN)
+    own = tuple(make.past_order(ticket, position=7, comment=make.TOKEN) for ticket in (51, 52))
+    pending = make.pending(50, volume=0.06, comment=make.TOKEN)
+    seen = make.proven(again, history=History(120, own), orders=(pending,), account=make.NETTING)
+    found = trace(seen, kind=OrderKind.LIMIT, **MARKED)
+    assert found == Trace(OPEN, BY_TOKEN, ticket=50)
+    # One that ended while the gateway read is in both lists, and has ended.
+    ended = make.past_order(50, position=7, comment=make.TOKEN, state="canceled", filled=0.0)
+    seen = make.proven(again, history=History(120, (ended, *own)), orders=(pending,))
+    found = trace(seen, kind=OrderKind.LIMIT, **MARKED)
+    assert (found.shows, found.is_final) == (NO_TRACE, True)
+
+
 @pytest.mark.parametrize("magic", [3, IN_MAGIC])
 def test_a_number_that_only_looks_like_a_token_s_is_no_token(magic: int) -> None:
     """Where no token was put into the magic number, its low half says nothing."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.oracle.histories import LOGIN, SEC, History, opened
+from tests.oracle.histories import LOGIN, SEC, History, held, opened
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.lab.facts import facts
 
@@ -161,3 +161,18 @@ def test_an_exit_that_is_cancelled_while_a_look_is_under_way_is_told_by_the_next
     history.now_ns += (seconds - 1) * SEC
     said = [said for number, said in history.closed().judged() if number == 7]
     assert bool(said) is is_wrong
+
+
+@pytest.mark.parametrize(("seconds", "is_wrong"), [(1, False), (13, True)])
+def test_the_rest_of_a_pending_order_opens_its_closed_position_again(
+    seconds: int, *, is_wrong: bool
+) -> None:
+    """Seed 21008441: it is filled while a look that shows the close is under way."""
+    history = opened().synced().stopped()
+    history.deal(1_101, 100)
+    history.tell(facts.PositionShown, login=LOGIN, position=held())
+    history.now_ns += (seconds - 1) * SEC
+    if is_wrong:
+        history.synced()
+    said = [number for number, _ in history.closed().judged() if number in (3, 7)]
+    assert said == ([3, 7] if is_wrong else [])

@@ -27,6 +27,7 @@ from trueup.errors import JournalError, Refused
 from trueup.gateway.client.execution_gateway import ExecutionGateway
 from trueup.gateway.desk.desk import Desk
 from trueup.gateway.record.store import RequestStore
+from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.journal import MemoryJournal
 from trueup.observe.plan_text import write_plan
 from trueup.observe.status.status import State, Status
@@ -655,3 +656,34 @@ def test_a_journal_that_cannot_be_read_ends_no_sync(
     world.sync()
     # One answer is enough.
     assert b'"book":{' not in world.requests[-1]
+
+
+@pytest.mark.parametrize("is_in_backup", [True, False])
+def test_lost_orders_name_a_position_that_the_broker_has_opened_again(
+    world: BackupWorld, is_in_backup: bool
+) -> None:
+    """They name the position by the ticket that it had then, which the restored journal lacks."""
+    backup = world.back_up()
+    opened = world.pm.submit("buy", 0.3)
+    identifier = opened.ticket or 0
+    world.sync()
+    if is_in_backup:
+        backup = world.back_up()
+    reason = mt5.DEAL_REASON_ROLLOVER
+    world.terminal.broker.reopen(world.person.login, identifier, 1.1001, reason)
+    world.sync()
+    (holding,) = world.pm.book.holdings.values()
+    assert holding.position.ticket != holding.position.identifier == identifier
+    sent = [
+        world.pm.modify(holding.position.ticket, 1.0, 1.3),
+        world.pm.close(holding.position.ticket, 0.1),
+    ]
+    world.sync()
+    before = [world.order(one).position for one in sent]
+    assert before == [identifier] * 2
+    world.put_back(backup)
+    for _ in range(3):
+        world.sync()
+    assert [world.order(one.order_id).position for one in sent] == before
+    assert [world.status(one.order_id) for one in sent] == ["FILLED"] * 2
+    assert world.agrees()

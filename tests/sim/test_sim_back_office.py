@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import pytest
 
 from tests.sim.sim_world import FOREVER, HEDGING, START_MSC, World
 from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.sim.broker.broker import Broker
 from trueup.sim.market.structs import TradeDeal
-from trueup.sim.market.symbols import DEFAULT_SYMBOLS, EURUSD
+from trueup.sim.market.symbols import DEFAULT_SYMBOLS, EURUSD, Charged
+from trueup.sim.terminal.terminal_faults import PlacedLater
 
 NEXT = dataclasses.replace(EURUSD, name="EURUSD_DEC", bid=1.2, ask=1.2001)
 
@@ -109,3 +112,44 @@ def test_the_newest_word_on_a_deal_is_not_overtaken_by_an_older_one() -> None:
     world.clock.advance(40_000)
     (deal,) = deals_of(world, opened.order)
     assert deal.commission == -1.75
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda broker, login, held: broker.settle_variation_margin("EURUSD", 1.105),
+        lambda broker, login, held: broker.reopen(login, held, 1.1, mt5.DEAL_REASON_ROLLOVER),
+        lambda broker, login, held: broker.roll(
+            login, held, NEXT.name, price_out=1.1, price_in=1.2
+        ),
+        lambda broker, login, held: broker.split("EURUSD", 2),
+        lambda broker, login, held: broker.balance_operation(login, mt5.DEAL_TYPE_BALANCE, 5.0),
+        lambda broker, login, held: broker.change_day(),
+        lambda broker, login, held: broker.supply("EURUSD", 1.0),
+    ],
+    ids=["margin", "reopen", "roll", "split", "balance", "day", "supply"],
+)
+def test_tickets_of_deals_have_the_order_of_their_times(
+    work: Callable[[Broker, int, int], object],
+) -> None:
+    """An order that is executed later comes before what the back office does after that time."""
+    daily = dataclasses.replace(EURUSD, commission_per_lot=7.0, commission_charged=Charged.DAILY)
+    others = [symbol for symbol in DEFAULT_SYMBOLS if symbol.name != "EURUSD"]
+    world = World(symbols=(daily, *others, NEXT))
+    broker, login = world.terminal.broker, HEDGING.login
+    held = world.buy(0.1).order
+    # The rest of this order waits for volume.
+    world.pending(mt5.ORDER_TYPE_BUY_LIMIT, 1.09, 0.2)
+    broker.supply("EURUSD", 0.1)
+    broker.quote("EURUSD", 1.0898, 1.0899)
+    world.terminal.faults.next_send(PlacedLater(1_000))
+    later = world.buy(0.2, "GBPUSD")
+    assert later.retcode == mt5.TRADE_RETCODE_PLACED
+    world.clock.advance(2_000)
+    work(broker, login, held)
+    deals = sorted(broker.ledger(login).deals.values(), key=lambda deal: deal.ticket)
+    (executed,) = [deal for deal in deals if deal.order == later.order]
+    assert executed.time_msc - deals[0].time_msc == 1_000
+    assert deals[-1].time_msc - deals[0].time_msc == 2_000
+    times = [deal.time_msc for deal in deals]
+    assert times == sorted(times)

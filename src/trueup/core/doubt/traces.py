@@ -93,13 +93,17 @@ def undecided(candidates: Sequence[Trace], noun: str, is_alone: bool = False) ->
 def _by_token(order: Order, snapshot: Snapshot, evidence: Evidence, book: Book) -> Trace | None:
     if not order.token:
         return None
-    # The past order comes first: only the history shows whether the order was filled or refused.
     in_magic = order.wire_magic != order.magic
-    orders = evidence.history.orders if evidence.history else ()
-    ours = [o for o in orders if bears(o.comment, o.magic, order.token, in_magic=in_magic)]
+    # An order that ended while the gateway read is in both lists: only the history shows whether it
+    # was filled or refused.
+    shown: dict[int, PendingOrder | HistoryOrder] = {o.ticket: o for o in evidence.orders}
+    shown.update({o.ticket: o for o in (evidence.history.orders if evidence.history else ())})
+    ours = [o for o in shown.values() if bears(o.comment, o.magic, order.token, in_magic=in_magic)]
     if ours:
         # The broker's own orders for a rollover carry the token too; the first order is ours.
-        first = min(ours, key=lambda past: past.ticket)
+        first = min(ours, key=lambda one: one.ticket)
+        if isinstance(first, PendingOrder):
+            return _of_working(order, first, "by its token")
         return _of_past(order, first, snapshot, evidence, book, "by its token")
     for position in snapshot.positions:
         if bears(position.comment, position.magic, order.token, in_magic=in_magic):
@@ -111,9 +115,6 @@ def _by_token(order: Order, snapshot: Snapshot, evidence: Evidence, book: Book) 
                 words = f"it went into position {position.identifier}, and does not show itself yet"
                 return Trace(BrokerShows.UNSEEN, words)
             return _of_position(order, position, "by its token", evidence, ticket)
-    for pending in evidence.orders:
-        if bears(pending.comment, pending.magic, order.token, in_magic=in_magic):
-            return _of_working(order, pending, "by its token")
     return None
 
 
@@ -128,12 +129,13 @@ def _by_record(order: Order, snapshot: Snapshot, evidence: Evidence, book: Book)
             trace = _of_past(order, past, snapshot, evidence, book, words)
             # The deals may be late, but the record has the price of the fill.
             return trace if trace.price else msgspec.structs.replace(trace, price=request.price)
-    for position in snapshot.positions:
-        if request.ticket in (position.ticket, position.identifier) and not order.position:
-            return _of_position(order, position, words, evidence, request.ticket)
+    # Before the positions: a part of it may have opened one already.
     for pending in evidence.orders:
         if pending.ticket == request.ticket:
             return _of_working(order, pending, words)
+    for position in snapshot.positions:
+        if request.ticket in (position.ticket, position.identifier) and not order.position:
+            return _of_position(order, position, words, evidence, request.ticket)
     # A known outcome proves the execution, so wait for the broker instead of giving up.
     if request.state is RequestState.SETTLED or evidence.history is None:
         words = f"{request.status or 'sent'} {words}; the broker does not show it yet"

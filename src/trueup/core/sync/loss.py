@@ -120,17 +120,30 @@ def _named(ticket: int, sent: SentOrder, inputs: SyncInputs) -> Position | None:
     The record has the ticket of a foreign position only. The list has the whole row, if the
     position is still open.
     """
+    listed = _listed(ticket, inputs)
     holding = inputs.book.holding_by_ticket(ticket)
+    if holding is None and listed is not None:
+        # The broker may have opened it again, under another ticket, since the copy was made.
+        holding = inputs.book.holdings.get(listed.identifier)
     if holding is not None:
         return holding.position
     if not sent.foreign or not ticket:
         return None
-    listed = next((p for p in inputs.snapshot.positions if p.ticket == ticket), None)
     if listed is not None:
         return listed
     side = Side.SELL if sent.action == "BUY" else Side.BUY
     lots = max(sent.volume, FINEST_STEP)
     return Position(ticket, sent.symbol, side, lots, 0.0, identifier=ticket)
+
+
+def _listed(ticket: int, inputs: SyncInputs) -> Position | None:
+    return next((row for row in inputs.snapshot.positions if row.ticket == ticket), None)
+
+
+def _identifier(ticket: int, named: Position | None, inputs: SyncInputs) -> int:
+    """Return the identifier of the position with a ticket; the ticket, if nothing shows it."""
+    row = named or _listed(ticket, inputs)
+    return ticket if row is None else row.identifier
 
 
 def _side_of(sent: SentOrder, named: Position | None, inputs: SyncInputs) -> Side:
@@ -167,7 +180,7 @@ def _recalled(sent: SentOrder, inputs: SyncInputs) -> Iterator[events.Event]:
         side=_side_of(sent, named, inputs),
         volume=sent.volume,
         price=sent.price,
-        position=sent.position if named is None else named.identifier,
+        position=_identifier(sent.position, named, inputs),
         magic=_strategy_of(sent),
         kind=KINDS.get(sent.action) or OrderKind(sent.type),
         sl=sent.sl,
@@ -180,7 +193,7 @@ def _recalled(sent: SentOrder, inputs: SyncInputs) -> Iterator[events.Event]:
         foreign=foreign,
         stoplimit=sent.stoplimit,
         terms=terms,
-        position_by=sent.position_by if named_by is None else named_by.identifier,
+        position_by=_identifier(sent.position_by, named_by, inputs),
         by=sent.by,
     )
     yield events.SendStarted(at_ns=now_ns, order_id=order_id, server_time_msc=sent.server_time_msc)

@@ -143,7 +143,7 @@ def _gone(order: PendingOrder, inputs: SyncInputs, outcome: Outcome) -> None:
     if inputs.book.pending[order.ticket].version > inputs.asked_version:
         outcome.holds.append(_newer(order))
         return
-    end = _became(order, inputs)
+    end = _became(order, inputs, outcome)
     if end is None:
         _missing(order, inputs, outcome)
         return
@@ -225,14 +225,14 @@ def _missing(order: PendingOrder, inputs: SyncInputs, outcome: Outcome) -> None:
     )
 
 
-def _became(order: PendingOrder, inputs: SyncInputs) -> End | None:
+def _became(order: PendingOrder, inputs: SyncInputs, outcome: Outcome) -> End | None:
     """Return the end of an order that is no longer active, or None while no end is shown."""
     if _is_filled(order, inputs):
         because = f"filled: it is position {order.ticket} now"
         return End(because, _executed(order, 0.0, inputs), order.ticket)
     end = _ended_as(order, inputs)
     # The broker may have archived the order since, while its end waited for an approval.
-    if end is None and _is_counted(order, inputs):
+    if end is None and _is_counted(order, inputs, outcome):
         end = End("filled: its deals were counted before")
     # A late list may have brought an order back after our cancellation took effect.
     if end is None and _was_canceled_here(order, inputs):
@@ -250,26 +250,32 @@ def _was_canceled_here(order: PendingOrder, inputs: SyncInputs) -> bool:
     return bool(canceled_ns) and inputs.waited.age_of_ns(max(canceled_ns)) >= LONGEST_MS * 1_000_000
 
 
-def _is_counted(order: PendingOrder, inputs: SyncInputs) -> bool:
-    """Return whether the counted deals of the order's own position fill the whole order."""
+def _is_counted(order: PendingOrder, inputs: SyncInputs, outcome: Outcome) -> bool:
+    """Return whether the counted deals of the order's own position fill the whole order.
+
+    The rules for positions may have counted them in this very plan.
+    """
     book = inputs.book
     kept = book.holdings.get(order.ticket) or book.closed.get(order.ticket)
-    own = [deal for deal in kept.booked if deal.order == order.ticket] if kept is not None else []
+    counted = kept.booked if kept is not None else ()
+    for event in outcome.events:
+        if isinstance(event, events.DealsRecorded) and event.position.identifier == order.ticket:
+            counted = event.booked
+    own = [deal for deal in counted if deal.order == order.ticket]
     whole = _executed(order, 0.0, inputs)
     return whole is not None and abs(sum(deal.lots for deal in own)) >= to_units(whole)
 
 
 def _is_filled(order: PendingOrder, inputs: SyncInputs) -> bool:
-    """Return whether the position with the order's ticket has grown by the order's whole volume.
+    """Return whether the position that the order opened has grown by the order's whole volume.
 
-    A partly filled and then cancelled order leaves a position with its ticket too.
+    A partly filled and then cancelled order leaves a position with its ticket too. The identifier
+    of a position is the ticket of its order, also when the broker has opened it again since.
     """
     holding = inputs.book.holdings.get(order.ticket)
     before = holding.position.volume if holding is not None else 0.0
-    return any(
-        position.ticket == order.ticket and same(position.volume, add_lots(before, order.volume))
-        for position in inputs.snapshot.positions
-    )
+    opened = inputs.listed.get(order.ticket)
+    return opened is not None and same(opened.volume, add_lots(before, order.volume))
 
 
 def _ended_as(order: PendingOrder, inputs: SyncInputs) -> End | None:

@@ -123,12 +123,12 @@ def plan(inputs: SyncInputs) -> Plan:
     halts(found, inputs, outcome)
     # The position of a resolved order is ours, even if the policy would call it foreign; but not a
     # position that the order found at the broker, such as one that a caller closes by its ticket.
+    # A pending order that still works may have opened a position already, under its own ticket.
     resolved = {
-        doubt.trace.position
+        identifier
         for doubt in doubts
-        if doubt.trace.position
-        and not doubt.order.is_foreign
-        and doubt.order.kind is not OrderKind.CLOSE_BY
+        for identifier in (doubt.trace.position, doubt.trace.ticket)
+        if identifier and not doubt.order.is_foreign and doubt.order.kind is not OrderKind.CLOSE_BY
     }
     found = _with_ours(found, inputs, resolved)
     _positions(found, inputs, resolved, outcome)

@@ -79,7 +79,13 @@ class Broker:
     # -- time and prices -----------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Run all events that are due now."""
+        """Run all events that are due now.
+
+        Whatever books a deal calls this first, so that the tickets of deals have the order of their
+        times, as at a trade server. An event itself settles nothing: it runs at its own time.
+        """
+        if self.clock.pinned_msc is not None:
+            return
         now = self.clock.utc_msc()
         # Many calls share one millisecond; only the first of them can find a due event.
         if now == self._settled_msc and (not self._due or self._due[0][0] > now):
@@ -107,6 +113,7 @@ class Broker:
 
     def change_day(self) -> None:
         """End the server's day now: book swaps, re-openings and the daily commission."""
+        self.settle()
         self._end_of_day(day_of(self.clock.server_msc()) + 1)
 
     def _end_of_day(self, day: int) -> None:
@@ -130,6 +137,7 @@ class Broker:
 
         Waiting orders are filled from the new volume at once.
         """
+        self.settle()
         self.market.set_liquidity(symbol, lots)
         for desk in self.desks.values():
             triggers.run_orders(desk, symbol)
@@ -208,6 +216,7 @@ class Broker:
 
     def balance_operation(self, login: int, kind: int, amount: float, comment: str = "") -> Deal:
         """Book a deal that is no trade (`DEAL_TYPE_BALANCE` and above); negative withdraws."""
+        self.settle()
         return service.balance_operation(self.desks[login], kind, amount, comment)
 
     def cancel_deal(self, login: int, ticket: int, correction_after_ms: int | None = None) -> Deal:
@@ -217,6 +226,7 @@ class Broker:
         (MQL5 reference, DEAL_TYPE_BUY_CANCELED). The position does not change: to remove or restore
         the position, use `Ledger`.
         """
+        self.settle()
         desk = self.desks[login]
         profit, is_balanced = desk.ledger.deals[ticket].profit, correction_after_ms is None
         cancelled = service.cancel_deal(desk, ticket, is_balanced=is_balanced)
@@ -250,6 +260,7 @@ class Broker:
 
     def reopen(self, login: int, identifier: int, price: float, reason: int) -> None:
         """Close a position and open it again at `price` (reasons ROLLOVER, VMARGIN, SPLIT)."""
+        self.settle()
         desk = self.desks[login]
         position = desk.ledger.positions[identifier]
         service.reopen(desk, position, price_out=price, price_in=price, reason=reason)
@@ -258,6 +269,7 @@ class Broker:
         self, login: int, identifier: int, symbol: str, *, price_out: float, price_in: float
     ) -> None:
         """Close a position of an expiring contract and open the same position in `symbol`."""
+        self.settle()
         desk = self.desks[login]
         position = desk.ledger.positions[identifier]
         service.roll(desk, position, symbol, price_out=price_out, price_in=price_in)
@@ -273,6 +285,7 @@ class Broker:
 
         `reason` is the reason of the deals: SPLIT or CORPORATE_ACTION.
         """
+        self.settle()
         for desk in self.desks.values():
             service.split(desk, symbol, numerator, denominator, reason)
 
@@ -284,5 +297,6 @@ class Broker:
 
     def settle_variation_margin(self, symbol: str, price: float) -> None:
         """Settle the variation margin of all positions of a symbol at a price."""
+        self.settle()
         for desk in self.desks.values():
             service.settle_variation_margin(desk, symbol, price)

@@ -30,7 +30,8 @@ class Truth:
         """The first magic number of each position and of each order."""
         self.symbol_of: dict[int, str] = {}
         self.given_back_ns: dict[int, int] = {}
-        """When a deal of a position was cancelled last: the volume closed by it is open again."""
+        """When a closed position was open again last: a closing deal was cancelled, or the rest of
+        the pending order was filled that had opened it."""
         self.amended: dict[int, list[tuple[int, int]]] = {}
         """When the broker changed deals of a position, each with the position's result before."""
         self.flat_ns: int = 0
@@ -73,7 +74,9 @@ class Truth:
     def _take_deal(self, fact: facts.DealBooked) -> None:
         if fact.login == self.scope.login:
             deals = self.deals.setdefault(fact.identifier, {})
-            if fact.ticket in deals and deals[fact.ticket].units and not fact.units:
+            is_cancelled = fact.ticket in deals and deals[fact.ticket].units and not fact.units
+            is_rest = deals and fact.units and fact.identifier not in self.positions
+            if is_cancelled or (is_rest and not self.net_units(fact.identifier)):
                 self.given_back_ns[fact.identifier] = fact.at_ns
             if fact.ticket in deals:
                 before = fact.at_ns, self.realised_units(fact.identifier)
