@@ -8,6 +8,7 @@ import pytest
 
 from tests.sim.sim_world import World
 from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.sim.market.records import Refusal
 from trueup.sim.market.structs import TradeDeal, TradeOrder
 from trueup.sim.market.symbols import AccountSetup
 
@@ -152,3 +153,18 @@ def test_stop_out_waits_for_an_open_market() -> None:
     world.terminal.quote("EURUSD", 1.08, 1.0801)
     world.terminal.quote("GBPUSD", 1.25, 1.2501)
     assert len(world.positions()) == 1
+
+
+def test_the_order_of_a_triggered_stop_can_be_changed_and_removed_by_nobody() -> None:
+    world = World(stop_order_listed_ms=3_000)
+    world.buy(0.1, sl=1.09)
+    world.terminal.quote("EURUSD", 1.0899, 1.09)
+    (listed,) = world.terminal.orders_get() or ()
+    for action in (mt5.TRADE_ACTION_REMOVE, mt5.TRADE_ACTION_MODIFY):
+        answer = world.send(action=action, order=listed.ticket, price=1.08)
+        assert answer.retcode == mt5.TRADE_RETCODE_FROZEN
+    with pytest.raises(Refusal):
+        world.terminal.person.cancel(listed.ticket)
+    world.clock.advance(3_000)
+    world.terminal.quote("EURUSD", 1.0899, 1.09)
+    assert (world.positions(), world.terminal.orders_get()) == ((), ())

@@ -91,6 +91,9 @@ def _working(desk: Desk, ticket: int) -> Order:
     if order is None:
         over = ticket in desk.ledger.order_history
         raise Refusal(mt5.TRADE_RETCODE_ORDER_CHANGED if over else mt5.TRADE_RETCODE_INVALID)
+    if ticket in desk.stops_due:
+        # The server is executing it: the order of a stop loss or take profit was triggered.
+        raise Refusal(mt5.TRADE_RETCODE_FROZEN)
     mark = desk.mark(order.symbol)
     checks.frozen(mark, closing_price=mark.price(order.is_buy), levels=(order.price_open,))
     return order
