@@ -17,6 +17,7 @@ from trueup.core.doubt.trace import Trace
 from trueup.core.doubt.traces import trace_of
 from trueup.core.gateway_record import RequestState, RequestStatus
 from trueup.core.model import (
+    Account,
     Deal,
     DealReason,
     Entry,
@@ -67,7 +68,7 @@ def trace(
 
 
 def said(state: RequestState = RequestState.SETTLED, **more: Any) -> RequestStatus:
-    facts: dict[str, Any] = {"status": "FILLED", "ticket": 7, "price": 1.06}
+    facts: dict[str, Any] = {"status": "FILLED", "ticket": 7, "volume": 0.1, "price": 1.06}
     return RequestStatus("A", state, **(facts | more))
 
 
@@ -198,6 +199,31 @@ def test_an_order_without_a_ticket_is_not_the_one_that_opened_the_shared_positio
     itself = msgspec.structs.replace(FILLED, ticket=8, comment=make.TOKEN)
     found = trace(shown(grown, orders=(itself,), account=make.NETTING), book=book)
     assert (found.shows, found.ticket) == (OPEN, 8)
+
+
+@pytest.mark.parametrize("account", [make.ACCOUNT, make.NETTING], ids=["hedging", "netting"])
+@pytest.mark.parametrize("history", [None, History(120)], ids=["unread", "late"])
+def test_a_position_does_not_say_that_its_order_was_filled_in_full(
+    account: Account, history: History | None
+) -> None:
+    """Seed 21010934: a part was filled and the rest cancelled, and the history was not read."""
+    part = make.position(7, volume=0.04, price_open=1.06, comment=make.TOKEN)
+    words = "it went into position 7, and its history is not visible yet"
+    seen = make.proven(part, history=history, account=account)
+    assert trace(seen, **MARKED) == Trace(UNSEEN, words)
+    # The record knows it, and so do the deals.
+    filled = Trace(OPEN, BY_TOKEN, ticket=7, position=7, volume=0.04, price=1.06)
+    recorded = make.proven(part, history=history, account=account, requests=(said(volume=0.04),))
+    known = trace(recorded, **MARKED)
+    assert (known.shows, known.volume) == (OPEN, 0.04)
+    deals = (make.deal(1, 7, Side.BUY, 0.04, price=1.06),)
+    assert (
+        trace(make.proven(part, history=history, account=account, deals=deals), **MARKED) == filled
+    )
+    # What is as large as it was asked for was filled in full.
+    whole = msgspec.structs.replace(part, volume=0.1)
+    full = trace(make.proven(whole, history=history, account=account), **MARKED)
+    assert full == msgspec.structs.replace(filled, volume=0.1)
 
 
 def test_the_price_of_a_fill_is_not_that_at_which_its_position_was_opened_again() -> None:

@@ -191,23 +191,32 @@ def _of_position(
     """
     ticket = ticket or position.ticket
     price: float | None = position.price_open
+    shown = (*(evidence.history.deals if evidence.history else ()), *evidence.deals)
+    own = [*{deal.ticket: deal for deal in shown if deal.order == ticket}.values()]
+    request = recorded(order, evidence)
     # The open price of a shared position averages the fills of all orders that went into it.
-    is_opened = ticket == position.identifier and same(position.volume, order.volume)
+    is_whole = same(position.volume, order.volume)
+    is_opened = ticket == position.identifier and is_whole
     is_shared = evidence.account.margin_mode is not MarginMode.HEDGING
     # A position that the broker has opened again has the price of that, and another ticket.
     is_reopened = position.ticket != position.identifier
     if (is_shared and not is_opened) or is_reopened:
-        shown = (*(evidence.history.deals if evidence.history else ()), *evidence.deals)
-        price = _price([*{deal.ticket: deal for deal in shown if deal.order == ticket}.values()])
+        price = _price(own)
     if is_reopened and price is None:
-        request = recorded(order, evidence)
         price = request.price if request is not None else None
+    # The order may have been filled in part, and the rest cancelled.
+    volume = order.volume if (is_opened if is_shared else is_whole) else _volume(own)
+    if request is not None and request.volume:
+        volume = request.volume
+    if not volume and order.kind is OrderKind.MARKET:
+        words = f"it went into position {position.identifier}, and its history is not visible yet"
+        return Trace(BrokerShows.UNSEEN, words)
     return Trace(
         BrokerShows.OPEN,
         words,
         ticket=ticket,
         position=position.identifier,
-        volume=order.volume,
+        volume=volume,
         price=price,
     )
 
@@ -261,6 +270,10 @@ def _of_past(
 
 def _pending_tickets(evidence: Evidence) -> set[int]:
     return {pending.ticket for pending in evidence.orders}
+
+
+def _volume(deals: Sequence[Deal]) -> float:
+    return from_units(sum(to_units(deal.volume) for deal in deals))
 
 
 def _price(deals: Sequence[Deal]) -> float | None:
