@@ -201,6 +201,25 @@ def test_an_order_without_a_ticket_is_not_the_one_that_opened_the_shared_positio
     assert (found.shows, found.ticket) == (OPEN, 8)
 
 
+@pytest.mark.parametrize("shows", ["its order", "its deal", "its time"])
+def test_nor_the_one_that_opened_what_a_stranger_had(shows: str) -> None:
+    """Seed 21017111: somebody opened it by hand, our order added, and showed late."""
+    opened_msc = MSC - 60_001 if shows == "its time" else MSC
+    grown = make.position(7, volume=0.5, comment=make.TOKEN, time_msc=opened_msc)
+    facts: dict[str, Any] = {
+        "orders": (make.past_order(7, volume=0.4, filled=0.4),) if shows == "its order" else (),
+        "deals": (make.deal(1, 7, Side.BUY, 0.4, magic=5),) if shows == "its deal" else (),
+        "server_time_msc": MSC,
+    }
+    found = trace(shown(grown, account=make.NETTING, **facts), server_time_msc=MSC)
+    words = "it went into position 7, and does not show itself yet"
+    assert found == Trace(UNSEEN, words)
+    # A position of a hedging account is that of its order alone.
+    alone = msgspec.structs.replace(grown, volume=0.1)
+    del facts["deals"]
+    assert trace(shown(alone, **facts), server_time_msc=MSC).shows is OPEN
+
+
 @pytest.mark.parametrize("account", [make.ACCOUNT, make.NETTING], ids=["hedging", "netting"])
 @pytest.mark.parametrize("history", [None, History(120)], ids=["unread", "late"])
 def test_a_position_does_not_say_that_its_order_was_filled_in_full(
@@ -216,7 +235,7 @@ def test_a_position_does_not_say_that_its_order_was_filled_in_full(
     recorded = make.proven(part, history=history, account=account, requests=(said(volume=0.04),))
     known = trace(recorded, **MARKED)
     assert (known.shows, known.volume) == (OPEN, 0.04)
-    deals = (make.deal(1, 7, Side.BUY, 0.04, price=1.06),)
+    deals = (make.deal(1, 7, Side.BUY, 0.04, price=1.06, magic=IN_MAGIC),)
     assert (
         trace(make.proven(part, history=history, account=account, deals=deals), **MARKED) == filled
     )

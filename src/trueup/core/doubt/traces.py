@@ -15,7 +15,7 @@ may trade on the terminal, because the terminal allows trading last, after it ha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import msgspec
 
@@ -30,7 +30,7 @@ from trueup.core.doubt.change_traces import (
     of_order_modification,
 )
 from trueup.core.doubt.close_by_traces import of_close_by
-from trueup.core.doubt.lookalikes import Habits, Shown, fitting
+from trueup.core.doubt.lookalikes import CLOCKS_APART_MSC, Habits, Shown, fitting
 from trueup.core.doubt.recorded_request import not_by_record, recorded
 from trueup.core.doubt.trace import MAY_BE_LOADING, Trace
 from trueup.core.gateway_record import RequestState
@@ -109,13 +109,30 @@ def _by_token(order: Order, snapshot: Snapshot, evidence: Evidence, book: Book) 
         if bears(position.comment, position.magic, order.token, in_magic=in_magic):
             request = recorded(order, evidence)
             ticket = request.ticket if request else 0
-            opener = book.orders_by_ticket.get(position.ticket)
-            # A shared position has the ticket of the order that opened it, and not that of ours.
-            if not ticket and opener not in (None, order) and evidence.history is not None:
+            is_anothers = _is_anothers(order, position, shown, evidence, book)
+            if not ticket and is_anothers and evidence.history is not None:
                 words = f"it went into position {position.identifier}, and does not show itself yet"
                 return Trace(BrokerShows.UNSEEN, words)
             return _of_position(order, position, "by its token", evidence, ticket)
     return None
+
+
+def _is_anothers(
+    order: Order, position: Position, shown: Container[int], evidence: Evidence, book: Book
+) -> bool:
+    """Return whether another order opened a shared position, which then has the ticket of that one.
+
+    `shown` are the tickets of the broker's orders, of which none bears the token of `order`.
+    """
+    opener = book.orders_by_ticket.get(position.ticket)
+    if opener is not None:
+        return opener != order
+    if evidence.account.margin_mode is MarginMode.HEDGING:
+        return False
+    is_older = 0 < position.time_msc < order.server_time_msc - CLOCKS_APART_MSC
+    deals = _deals_of(position.ticket, evidence)
+    is_not_ours = any(deal.magic != order.wire_magic for deal in deals)
+    return is_older or is_not_ours or position.ticket in shown
 
 
 def _by_record(order: Order, snapshot: Snapshot, evidence: Evidence, book: Book) -> Trace | None:
@@ -191,8 +208,7 @@ def _of_position(
     """
     ticket = ticket or position.ticket
     price: float | None = position.price_open
-    shown = (*(evidence.history.deals if evidence.history else ()), *evidence.deals)
-    own = [*{deal.ticket: deal for deal in shown if deal.order == ticket}.values()]
+    own = _deals_of(ticket, evidence)
     request = recorded(order, evidence)
     # The open price of a shared position averages the fills of all orders that went into it.
     is_whole = same(position.volume, order.volume)
@@ -270,6 +286,12 @@ def _of_past(
 
 def _pending_tickets(evidence: Evidence) -> set[int]:
     return {pending.ticket for pending in evidence.orders}
+
+
+def _deals_of(ticket: int, evidence: Evidence) -> Sequence[Deal]:
+    """Return the visible deals of an order, each once."""
+    shown = (*(evidence.history.deals if evidence.history else ()), *evidence.deals)
+    return tuple({deal.ticket: deal for deal in shown if deal.order == ticket}.values())
 
 
 def _volume(deals: Sequence[Deal]) -> float:
