@@ -101,7 +101,8 @@ def test_a_rollover_is_told_where_the_broker_has_archived_what_opened_it() -> No
 
 
 def test_one_that_goes_on_as_nothing_that_is_shown_says_so() -> None:
-    plan = looked(counted(OPENED), read={7: (OPENED, rolled(2, 7))}, late=())
+    both = (OPENED, rolled(2, 7))
+    plan = looked(counted(OPENED), read={7: both}, late=both)
     assert exit_of(plan).because.endswith("; what it goes on as is not shown")
     assert exit_of(plan).went_on_as == ()
 

@@ -45,7 +45,7 @@ def opened_again(ticket: int = 3, position: int = 9, volume: float = 0.2, **chan
 
 def looked(
     *rows: Position,
-    late: tuple[Deal, ...] | None = (),
+    late: tuple[Deal, ...] | None = (OPENED, out()),
     own: tuple[Deal, ...] = (OPENED, out()),
     book: Book | None = None,
     explained: frozenset[int] = frozenset({7}),
@@ -261,7 +261,26 @@ def test_without_prices_a_minute_by_our_clock_ends_it(missing_sec: int, is_over:
     assert (not plan.holds) is is_over
 
 
-@pytest.mark.parametrize("late", [None, ()])
+@pytest.mark.parametrize(("missing_sec", "is_over"), [(59, False), (60, True)])
+def test_a_history_without_the_exit_proves_nothing_for_a_minute(
+    missing_sec: int, is_over: bool
+) -> None:
+    """Seed 21021511: the terminal came back, and showed a part of its history at first."""
+    plan = looked(late=(OPENED,), server_time_msc=AT_MSC + 600_000)
+    assert plan.holds[0].kind is HoldKind.MISSING
+    # An exit from before that history is not in it, and is not waited for.
+    plan = looked(late=(), server_time_msc=AT_MSC + 4_000_000)
+    assert closed(plan).went_on_as == ()
+    plan = looked(late=(), server_time_msc=AT_MSC + 3_999_999)
+    assert plan.holds[0].kind is HoldKind.MISSING
+    book = make.bound_book(P)
+    book.apply(events.PositionMissing(at_ns=make.NOW_NS, position=P, because="x"))
+    far = AT_MSC + 600_000
+    plan = looked(book=book, late=(OPENED,), server_time_msc=far, after_sec=missing_sec)
+    assert (not plan.holds) is is_over
+
+
+@pytest.mark.parametrize("late", [None, (out(),)])
 def test_without_the_deals_only_what_was_opened_in_that_second_is_it(late: Any) -> None:
     again = make.position(9, volume=0.2, time_msc=AT_MSC + 1000)
     plan = looked(again, late=late, server_time_msc=AT_MSC + 60_000)

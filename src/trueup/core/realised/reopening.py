@@ -122,10 +122,27 @@ def followed(
                 return None
         again = successors(local, out, inputs)
         # Terminals may show exit and entry at different times; to go on now would lose the entry.
-        if not again and may_still_show(out, inputs.server_time_msc, waited_ns):
+        if not again and (
+            may_still_show(out, inputs.server_time_msc, waited_ns)
+            or (_is_incomplete(out, inputs) and waited_ns < PATIENCE_NS)
+        ):
             return None
         found += again
     return tuple(dict.fromkeys(found))
+
+
+def _is_incomplete(out: Deal, inputs: SyncInputs) -> bool:
+    """Return whether the account's history lacks a deal that is within its time.
+
+    A terminal that came back a moment ago shows a part of the history: what is not in it proves
+    nothing.
+    """
+    evidence = inputs.snapshot.evidence
+    if evidence is None or evidence.history is None:
+        return False
+    history = evidence.history
+    begin_msc = inputs.server_time_msc - history.age_sec * 1000
+    return out.time_msc > begin_msc and all(out.ticket != deal.ticket for deal in history.deals)
 
 
 def _likelier(out: Deal) -> tuple[Callable[[Deal], bool], ...]:
