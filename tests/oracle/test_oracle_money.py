@@ -176,3 +176,27 @@ def test_the_rest_of_a_pending_order_opens_its_closed_position_again(
         history.synced()
     said = [number for number, _ in history.closed().judged() if number in (3, 7)]
     assert said == ([3, 7] if is_wrong else [])
+
+
+@pytest.mark.parametrize(("seconds", "is_wrong"), [(0, True), (1, False), (12, True)])
+def test_the_reason_of_an_exit_is_that_of_its_last_deal_unless_one_was_cancelled_meanwhile(
+    seconds: int, *, is_wrong: bool
+) -> None:
+    """Seed 21019795: the bot tells what it was shown before the last deal was cancelled."""
+    history = opened().deal(2_100, 600, closes=100)
+    if seconds:
+        cancelled: dict[str, Any] = {"login": LOGIN, "ticket": 2_101, "order": 601}
+        cancelled |= {"identifier": 100, "symbol": "EURUSD", "buys": False, "price": 1.1}
+        cancelled |= {"entry": 1, "reason": 3, "result_units": 0}
+        history.tell(facts.DealBooked, **cancelled, units=1)
+        history.tell(facts.DealBooked, **cancelled, units=0)
+        history.now_ns += (seconds - 1) * SEC
+    history.row(
+        "DealsRecorded",
+        position={"identifier": 100, "ticket": 100, "symbol": "EURUSD"},
+        deals=[1_000, 2_100, 2_101],
+        realised_units=0,
+        because="closed in part by a program: 0.10 lots at 1.1",
+    )
+    said = [said for number, said in history.judged() if number == 7 and "an exit" in said]
+    assert bool(said) is is_wrong

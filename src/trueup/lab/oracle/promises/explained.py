@@ -118,15 +118,18 @@ class Explained(Checker):
         if fact.kind == "PositionClosed" and row.get("ended"):
             yield from self._true_exit(fact)
         if fact.kind == "DealsRecorded":
-            yield from self._true_reason(row)
+            yield from self._true_reason(fact)
         if fact.kind in ("DealsRecorded", "PositionClosed"):
             counted = self._counted.setdefault(row["position"]["identifier"], set())
             counted.update(row.get("deals", ()))
 
-    def _true_reason(self, row: Mapping[str, Any]) -> Iterator[str]:
+    def _true_reason(self, fact: facts.Journalled) -> Iterator[str]:
         """Compare the reason of a partial exit with the deals that the row counts."""
+        row = self.papers.row
         # Only the new deals of the row: earlier rows gave a reason for the others.
         identifier = row["position"]["identifier"]
+        if self._was_given_back_lately(identifier, fact.at_ns):
+            return
         known = self.truth.deals.get(identifier, {})
         new = set(row.get("deals", ())) - self._counted.get(identifier, set())
         told = [known[ticket] for ticket in new if ticket in known and known[ticket].units]
@@ -147,9 +150,7 @@ class Explained(Checker):
         row = self.papers.row
         identifier, units = row["position"]["identifier"], row.get("realised_units", 0)
         left = self.truth.net_units(identifier)
-        # The next reading shows a change that the broker made during this reading.
-        given_back_ns = self.truth.given_back_ns.get(identifier, -A_LOOK_NS)
-        if left and fact.at_ns - given_back_ns >= A_LOOK_NS:
+        if left and not self._was_given_back_lately(identifier, fact.at_ns):
             lots = left / facts.UNITS
             yield f"position {identifier} is explained as closed, and its deals leave {lots} lots"
         realised = self.truth.realised_units(identifier)
@@ -163,6 +164,13 @@ class Explained(Checker):
                 f"{units / facts.UNITS:.2f} in the book"
             )
         yield from self._as_told(identifier, row["ended"])
+
+    def _was_given_back_lately(self, identifier: int, at_ns: int) -> bool:
+        """Return whether a closed position may have been opened again during this reading.
+
+        The next reading shows it.
+        """
+        return at_ns - self.truth.given_back_ns.get(identifier, -A_LOOK_NS) < A_LOOK_NS
 
     def _as_told(self, identifier: int, ended: Mapping[str, Any]) -> Iterator[str]:
         """Compare price, lots and reason of an exit with the deals that the exit names."""
