@@ -125,7 +125,7 @@ def test_a_working_order_that_bears_its_token_is_open_and_a_market_order_is_wait
 @pytest.mark.parametrize(
     "answer", [None, said(status="PLACED", ticket=50)], ids=["token", "record"]
 )
-def test_an_order_that_was_filled_in_part_and_works_on_is_not_taken_for_filled(
+def test_an_order_of_which_a_part_was_filled_and_the_rest_works_is_found_as_what_it_is(
     answer: RequestStatus | None,
 ) -> None:
     part = make.position(50, volume=0.04, price_open=1.06, comment=make.TOKEN)
@@ -138,9 +138,17 @@ def test_an_order_that_was_filled_in_part_and_works_on_is_not_taken_for_filled(
     )
     order: dict[str, Any] = MARKED if answer is None else {"token": ""}
     words = BY_TOKEN if answer is None else "by the gateway's record, ticket 50"
-    assert trace(seen, **order) == Trace(UNSEEN, f"the broker still works on it, {words}")
     limit = trace(seen, kind=OrderKind.LIMIT, **order)
     assert limit == Trace(OPEN, words, ticket=50)
+    # The rest of a market order follows, at an exchange.
+    market = trace(seen, **order)
+    assert market == Trace(OPEN, words, ticket=50, position=50, volume=0.1, price=1.06)
+    # Also where the part went into a position that was there.
+    if answer is None:
+        grown = make.position(7, volume=0.54, comment=make.TOKEN)
+        more = msgspec.structs.replace(seen, positions=(grown,))
+        found = trace(more, **order)
+        assert (found.ticket, found.position, found.volume) == (50, 7, 0.1)
 
 
 def test_the_broker_s_own_orders_with_a_token_are_not_taken_for_one_that_works() -> None:

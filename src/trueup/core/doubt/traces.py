@@ -103,7 +103,7 @@ def _by_token(order: Order, snapshot: Snapshot, evidence: Evidence, book: Book) 
         # The broker's own orders for a rollover carry the token too; the first order is ours.
         first = min(ours, key=lambda one: one.ticket)
         if isinstance(first, PendingOrder):
-            return _of_working(order, first, "by its token")
+            return _of_working(order, first, snapshot, evidence, "by its token")
         return _of_past(order, first, snapshot, evidence, book, "by its token")
     for position in snapshot.positions:
         if bears(position.comment, position.magic, order.token, in_magic=in_magic):
@@ -149,7 +149,7 @@ def _by_record(order: Order, snapshot: Snapshot, evidence: Evidence, book: Book)
     # Before the positions: a part of it may have opened one already.
     for pending in evidence.orders:
         if pending.ticket == request.ticket:
-            return _of_working(order, pending, words)
+            return _of_working(order, pending, snapshot, evidence, words)
     for position in snapshot.positions:
         if request.ticket in (position.ticket, position.identifier) and not order.position:
             return _of_position(order, position, words, evidence, request.ticket)
@@ -192,14 +192,20 @@ def _of_shown(
     order: Order, shown: Shown, snapshot: Snapshot, evidence: Evidence, book: Book, words: str
 ) -> Trace:
     if isinstance(shown, PendingOrder):
-        trace = _of_working(order, shown, words)
+        trace = _of_working(order, shown, snapshot, evidence, words)
     else:
         trace = _of_past(order, shown, snapshot, evidence, book, words)
     return msgspec.structs.replace(trace, ticket=shown.ticket, comment=shown.comment)
 
 
 def _of_position(
-    order: Order, position: Position, words: str, evidence: Evidence, ticket: int
+    order: Order,
+    position: Position,
+    words: str,
+    evidence: Evidence,
+    ticket: int,
+    *,
+    works_on: bool = False,
 ) -> Trace:
     """Return the trace of an order that went into this position; `ticket` is 0 if not known.
 
@@ -224,6 +230,8 @@ def _of_position(
     volume = order.volume if (is_opened if is_shared else is_whole) else _volume(own)
     if request is not None and request.volume:
         volume = request.volume
+    if works_on:
+        volume = order.volume
     if not volume and order.kind is OrderKind.MARKET:
         words = f"it went into position {position.identifier}, and its history is not visible yet"
         return Trace(BrokerShows.UNSEEN, words)
@@ -237,10 +245,19 @@ def _of_position(
     )
 
 
-def _of_working(order: Order, working: PendingOrder, words: str) -> Trace:
-    if order.kind is OrderKind.MARKET:
-        return Trace(BrokerShows.UNSEEN, f"the broker still works on it, {words}")
-    return Trace(BrokerShows.OPEN, words, ticket=working.ticket)
+def _of_working(
+    order: Order, working: PendingOrder, snapshot: Snapshot, evidence: Evidence, words: str
+) -> Trace:
+    if order.kind is not OrderKind.MARKET:
+        return Trace(BrokerShows.OPEN, words, ticket=working.ticket)
+    # At an exchange the rest of a market order works on, after a first part was filled.
+    in_magic = order.wire_magic != order.magic
+    for position in snapshot.positions:
+        if position.identifier == working.ticket or (
+            order.token and bears(position.comment, position.magic, order.token, in_magic=in_magic)
+        ):
+            return _of_position(order, position, words, evidence, working.ticket, works_on=True)
+    return Trace(BrokerShows.UNSEEN, f"the broker still works on it, {words}")
 
 
 def _of_past(
