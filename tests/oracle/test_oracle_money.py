@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
-from tests.oracle.histories import LOGIN, SEC, History, held, opened
+from tests.oracle.histories import LOGIN, SCOPE, SEC, History, held, opened
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.lab.facts import facts
+from trueup.lab.oracle.base.truth import Truth
 
 
 def ended(history: History, *results: tuple[int, int], **seen: Any) -> list[str]:
@@ -176,6 +178,16 @@ def test_the_rest_of_a_pending_order_opens_its_closed_position_again(
         history.synced()
     said = [number for number, _ in history.closed().judged() if number in (3, 7)]
     assert said == ([3, 7] if is_wrong else [])
+
+
+def test_a_deal_that_is_told_again_opens_no_closed_position_and_has_its_new_symbol() -> None:
+    """Seed 21027106: the symbol of a closed position got another name, and its own again."""
+    truth = Truth(SCOPE)
+    for fact in opened().stopped().facts:
+        truth.take(fact)
+    for deal in list(truth.deals[100].values()):
+        truth.take(msgspec.structs.replace(deal, at_ns=deal.at_ns + SEC, symbol="EURUSD.m"))
+    assert (truth.given_back_ns, truth.symbol_of[100]) == ({}, "EURUSD.m")
 
 
 @pytest.mark.parametrize(("seconds", "is_wrong"), [(0, True), (1, False), (12, True)])

@@ -74,10 +74,14 @@ class Truth:
     def _take_deal(self, fact: facts.DealBooked) -> None:
         if fact.login == self.scope.login:
             deals = self.deals.setdefault(fact.identifier, {})
-            is_cancelled = fact.ticket in deals and deals[fact.ticket].units and not fact.units
-            is_rest = deals and fact.units and fact.identifier not in self.positions
-            if is_cancelled or (is_rest and not self.net_units(fact.identifier)):
+            is_told_again = fact.ticket in deals
+            is_cancelled = is_told_again and deals[fact.ticket].units and not fact.units
+            is_new = not is_told_again and fact.units and fact.identifier not in self.positions
+            if is_cancelled or (is_new and deals and not self.net_units(fact.identifier)):
                 self.given_back_ns[fact.identifier] = fact.at_ns
+            # Its symbol may get another name after the position was closed.
+            if fact.identifier:
+                self.symbol_of[fact.identifier] = fact.symbol
             if fact.ticket in deals:
                 before = fact.at_ns, self.realised_units(fact.identifier)
                 self.amended.setdefault(fact.identifier, []).append(before)
