@@ -179,8 +179,10 @@ MIDDLE = """
     threads = [threading.Thread(target=one) for one in (work, open_and_close)]
     for thread in threads:
         thread.start()
+    told, telling = os.pipe()
     def child():
         say(refusal(lambda: kept.append(orders(0)))[:15])
+        os.write(telling, b".")
         kept.close()
         signal.pause()
     helpers = []
@@ -193,6 +195,10 @@ MIDDLE = """
     kept.close()
     journal("another").close()
     say(journal().append(orders(0)) > 1)
+    # None may be killed before it has said what it was told.
+    heard = b""
+    while len(heard) < len(helpers):
+        heard += os.read(told, len(helpers))
     for helper in helpers:
         os.kill(helper, signal.SIGKILL)
         wait(helper)
