@@ -72,7 +72,7 @@ def habits_of(book: Book, snapshot: Snapshot) -> Habits:
     evidence = snapshot.evidence
     if evidence is None:
         return frozenset()
-    shown: list[tuple[int, str]] = [(row.ticket, row.comment) for row in _all(evidence)]
+    shown: list[tuple[int, str]] = [(row.ticket, row.comment) for row in all_orders(evidence)]
     if evidence.account.margin_mode is MarginMode.HEDGING:
         # A shared position has the comment of its latest trade, by any trader.
         shown += [(row.identifier, row.comment) for row in snapshot.positions]
@@ -118,7 +118,7 @@ def lacking_in(evidence: Evidence, book: Book) -> Order | None:
     if history is None or not evidence.server_time_msc:
         return None
     begin_msc = evidence.server_time_msc - history.age_sec * 1000
-    shown = {row.ticket for row in _all(evidence)}
+    shown = {row.ticket for row in all_orders(evidence)}
     # Newest first, because the search can stop at the first order before the history begins.
     for order in reversed(book.orders.values()):
         if not order.server_time_msc:
@@ -152,7 +152,7 @@ def fitting(
     # A broker order with the token of an order in doubt belongs to that order only.
     unnamed = [other for other in rivals if not _bearers(other, evidence)]
     taken = set[int]().union(*(_bearers(other, evidence) for other in rivals))
-    found = [row for row in _all(evidence) if row.ticket not in taken]
+    found = [row for row in all_orders(evidence) if row.ticket not in taken]
     found = [row for row in found if _fits(order, row, book, evidence)]
     # If two orders in doubt match the same broker order, no evidence shows which order it is.
     similar = [o for o in unnamed if any(_fits(o, row, book, evidence) for row in found)]
@@ -166,7 +166,7 @@ def why_unfit(order: Order, ticket: int, snapshot: Snapshot, book: Book) -> str:
     known = book.orders_by_ticket.get(ticket)
     if known is not None and not known.is_stand_in:
         return f"it is {known.order_id}'s"
-    shown = _all(snapshot.evidence) if snapshot.evidence else iter(())
+    shown = all_orders(snapshot.evidence) if snapshot.evidence else iter(())
     row = next((row for row in shown if row.ticket == ticket), None)
     if row is None:
         return "the broker shows no order of that ticket since it was sent"
@@ -187,7 +187,7 @@ def why_unfit(order: Order, ticket: int, snapshot: Snapshot, book: Book) -> str:
     return "it was there before, was made by hand, or is of another kind"
 
 
-def _all(evidence: Evidence) -> Iterator[Shown]:
+def all_orders(evidence: Evidence) -> Iterator[Shown]:
     """Yield all orders in the history and the list, each ticket once."""
     done = {row.ticket: row for row in (evidence.history.orders if evidence.history else ())}
     yield from done.values()
@@ -213,16 +213,15 @@ def _seems_older(order: Order, shown: Shown, offset_sec: int | None) -> bool:
     return offset_sec is not None and shown.time_setup_msc < _by_our_clock_msc(order, offset_sec)
 
 
+def bears_token_of(order: Order, row: Shown | Position) -> bool:
+    """Return whether a broker order or a position carries the token of an order."""
+    in_magic = order.wire_magic != order.magic
+    return bool(order.token) and bears(row.comment, row.magic, order.token, in_magic=in_magic)
+
+
 def _bearers(order: Order, evidence: Evidence) -> set[int]:
     """Return the tickets of the broker orders that carry the token of an order."""
-    if not order.token:
-        return set()
-    in_magic = order.wire_magic != order.magic
-    return {
-        row.ticket
-        for row in _all(evidence)
-        if bears(row.comment, row.magic, order.token, in_magic=in_magic)
-    }
+    return {row.ticket for row in all_orders(evidence) if bears_token_of(order, row)}
 
 
 def _fits(order: Order, shown: Shown, book: Book, evidence: Evidence) -> bool:

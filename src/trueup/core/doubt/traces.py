@@ -15,7 +15,7 @@ may trade on the terminal, because the terminal allows trading last, after it ha
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -30,7 +30,14 @@ from trueup.core.doubt.change_traces import (
     of_order_modification,
 )
 from trueup.core.doubt.close_by_traces import of_close_by
-from trueup.core.doubt.lookalikes import CLOCKS_APART_MSC, Habits, Shown, fitting
+from trueup.core.doubt.lookalikes import (
+    CLOCKS_APART_MSC,
+    Habits,
+    Shown,
+    all_orders,
+    bears_token_of,
+    fitting,
+)
 from trueup.core.doubt.recorded_request import not_by_record, recorded
 from trueup.core.doubt.trace import MAY_BE_LOADING, Trace
 from trueup.core.gateway_record import RequestState
@@ -46,7 +53,6 @@ from trueup.core.model import (
 from trueup.core.quantity import from_units, same, to_units
 from trueup.core.realised.reopening import may_still_show, moved_on, reopened_by
 from trueup.core.recovery import BrokerShows
-from trueup.core.tokens import bears
 
 REFUSED_STATES = frozenset({"rejected", "canceled", "expired"})
 
@@ -91,25 +97,19 @@ def undecided(candidates: Sequence[Trace], noun: str, is_alone: bool = False) ->
 
 
 def _by_token(order: Order, snapshot: Snapshot, evidence: Evidence, book: Book) -> Trace | None:
-    if not order.token:
-        return None
-    in_magic = order.wire_magic != order.magic
-    # An order that ended while the gateway read is in both lists: only the history shows whether it
-    # was filled or refused.
-    shown: dict[int, PendingOrder | HistoryOrder] = {o.ticket: o for o in evidence.orders}
-    shown.update({o.ticket: o for o in (evidence.history.orders if evidence.history else ())})
-    ours = [o for o in shown.values() if bears(o.comment, o.magic, order.token, in_magic=in_magic)]
+    # Of an order in both lists the history counts: only it shows whether it was filled or refused.
+    ours = [shown for shown in all_orders(evidence) if bears_token_of(order, shown)]
     if ours:
         # The broker's own orders for a rollover carry the token too; the first order is ours.
-        first = min(ours, key=lambda one: one.ticket)
+        first = min(ours, key=lambda shown: shown.ticket)
         if isinstance(first, PendingOrder):
             return _of_working(order, first, snapshot, evidence, "by its token")
         return _of_past(order, first, snapshot, evidence, book, "by its token")
     for position in snapshot.positions:
-        if bears(position.comment, position.magic, order.token, in_magic=in_magic):
+        if bears_token_of(order, position):
             request = recorded(order, evidence)
             ticket = request.ticket if request else 0
-            is_anothers = _is_anothers(order, position, shown, evidence, book)
+            is_anothers = _is_anothers(order, position, evidence, book)
             if not ticket and is_anothers and evidence.history is not None:
                 words = f"it went into position {position.identifier}, and does not show itself yet"
                 return Trace(BrokerShows.UNSEEN, words)
@@ -117,12 +117,10 @@ def _by_token(order: Order, snapshot: Snapshot, evidence: Evidence, book: Book) 
     return None
 
 
-def _is_anothers(
-    order: Order, position: Position, shown: Container[int], evidence: Evidence, book: Book
-) -> bool:
+def _is_anothers(order: Order, position: Position, evidence: Evidence, book: Book) -> bool:
     """Return whether another order opened a shared position, which then has the ticket of that one.
 
-    `shown` are the tickets of the broker's orders, of which none bears the token of `order`.
+    Only where none of the broker's orders that are shown bears the token of `order`.
     """
     opener = book.orders_by_ticket.get(position.ticket)
     if opener is not None:
@@ -132,7 +130,8 @@ def _is_anothers(
     is_older = 0 < position.time_msc < order.server_time_msc - CLOCKS_APART_MSC
     deals = _deals_of(position.ticket, evidence)
     is_not_ours = any(deal.magic != order.wire_magic for deal in deals)
-    return is_older or is_not_ours or position.ticket in shown
+    is_shown = any(shown.ticket == position.ticket for shown in all_orders(evidence))
+    return is_older or is_not_ours or is_shown
 
 
 def _by_record(order: Order, snapshot: Snapshot, evidence: Evidence, book: Book) -> Trace | None:
@@ -204,10 +203,11 @@ def _of_position(
     words: str,
     evidence: Evidence,
     ticket: int,
-    *,
-    works_on: bool = False,
+    volume: float = 0.0,
 ) -> Trace:
-    """Return the trace of an order that went into this position; `ticket` is 0 if not known.
+    """Return the trace of an order that went into this position.
+
+    `ticket` and `volume` (lots) are those of the order, 0 if they are not known.
 
     A position has the ticket of its first order until the broker opens the position again: then it
     has another ticket and keeps its comment.
@@ -226,12 +226,11 @@ def _of_position(
         price = _price(own)
     if is_reopened and price is None:
         price = request.price if request is not None else None
-    # The order may have been filled in part, and the rest cancelled.
-    volume = order.volume if (is_opened if is_shared else is_whole) else _volume(own)
-    if request is not None and request.volume:
+    if not volume and request is not None:
         volume = request.volume
-    if works_on:
-        volume = order.volume
+    # The order may have been filled in part, and the rest cancelled.
+    if not volume:
+        volume = order.volume if (is_opened if is_shared else is_whole) else _volume(own)
     if not volume and order.kind is OrderKind.MARKET:
         words = f"it went into position {position.identifier}, and its history is not visible yet"
         return Trace(BrokerShows.UNSEEN, words)
@@ -251,12 +250,9 @@ def _of_working(
     if order.kind is not OrderKind.MARKET:
         return Trace(BrokerShows.OPEN, words, ticket=working.ticket)
     # At an exchange the rest of a market order works on, after a first part was filled.
-    in_magic = order.wire_magic != order.magic
     for position in snapshot.positions:
-        if position.identifier == working.ticket or (
-            order.token and bears(position.comment, position.magic, order.token, in_magic=in_magic)
-        ):
-            return _of_position(order, position, words, evidence, working.ticket, works_on=True)
+        if position.identifier == working.ticket or bears_token_of(order, position):
+            return _of_position(order, position, words, evidence, working.ticket, order.volume)
     return Trace(BrokerShows.UNSEEN, f"the broker still works on it, {words}")
 
 

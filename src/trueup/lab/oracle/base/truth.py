@@ -82,7 +82,7 @@ class Truth:
             # Its symbol may get another name after the position was closed.
             if fact.identifier:
                 self.symbol_of[fact.identifier] = fact.symbol
-            if fact.ticket in deals:
+            if is_told_again:
                 before = fact.at_ns, self.realised_units(fact.identifier)
                 self.amended.setdefault(fact.identifier, []).append(before)
             deals[fact.ticket] = fact
