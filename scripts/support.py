@@ -42,7 +42,7 @@ def use_project_python() -> None:
     os.execv(command[0], command)
 
 
-def asked(rep: zmq.Socket[bytes], timeout_ms: int) -> bytes | None:
+def request_at(rep: zmq.Socket[bytes], timeout_ms: int) -> bytes | None:
     """Return the request that comes at a REP socket within `timeout_ms`, or None.
 
     A message that is no request, as of a client that looks for another server at this port, makes
@@ -75,7 +75,7 @@ class GuideGateway:
 
     def _serve(self) -> None:
         while not self._ended.is_set():
-            message = asked(self._socket, 20)
+            message = request_at(self._socket, 20)
             if message is None:
                 continue
             request = json.loads(message)

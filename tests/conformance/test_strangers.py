@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from scripts import support
 from tests.conformance.test_conformance import PATIENT_MS, examined, outcome, run, standing, wrong
 from tests.support import servers, stranger
 from tests.support.stranger import Broker, Fields, Record, Stranger
@@ -31,7 +32,7 @@ def examined_as(
 
 
 def test_the_stranger_imports_nothing_of_the_product() -> None:
-    for module in (stranger, servers):
+    for module in (stranger, servers, support):
         assert module.__file__ is not None
         tree = ast.parse(Path(module.__file__).read_text("utf-8"))
         named = [

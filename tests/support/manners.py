@@ -10,7 +10,7 @@ from typing import Any
 import zmq
 from zmq.utils import z85
 
-from scripts.support import asked
+from scripts.support import request_at
 from tests.support.desk_world import BUY, SELL, DeskWorld
 from tests.support.servers import TURN_MS, Threaded
 from trueup.gateway.desk.desk import Desk
@@ -81,7 +81,7 @@ class GuideGateway(Threaded):
             self.port = rep.bind_to_random_port("tcp://127.0.0.1")
             self._ready.set()
             while not self._stop.is_set():
-                message = asked(rep, TURN_MS)
+                message = request_at(rep, TURN_MS)
                 if message is None:
                     continue
                 reply = self.answer(message)

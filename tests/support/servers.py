@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import zmq
 
-from scripts.support import asked
+from scripts.support import request_at
 
 DEADLINE_SEC = 60.0
 TURN_MS = 5
@@ -205,7 +205,7 @@ class RepServer(Threaded):
             self.port = rep.bind_to_random_port("tcp://127.0.0.1")
             self._ready.set()
             while not self._stop.is_set():
-                message = asked(rep, TURN_MS)
+                message = request_at(rep, TURN_MS)
                 if message is None:
                     continue
                 self.began.release()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zmq
 
-from scripts.support import asked
+from scripts.support import request_at
 from tests.support.servers import DEADLINE_SEC
 
 
@@ -16,9 +16,9 @@ def test_a_message_for_another_server_is_no_request_and_holds_nobody_up() -> Non
             stray.linger = 0
             stray.connect(f"tcp://127.0.0.1:{port}")
             stray.send(b"for another server")
-            assert asked(rep, int(DEADLINE_SEC * 1000)) is None
+            assert request_at(rep, int(DEADLINE_SEC * 1000)) is None
             stray.send_multipart([b"", b"a request"])
-            assert asked(rep, int(DEADLINE_SEC * 1000)) == b"a request"
+            assert request_at(rep, int(DEADLINE_SEC * 1000)) == b"a request"
             rep.send(b"a reply")
             assert stray.recv_multipart() == [b"", b"a reply"]
-            assert asked(rep, 0) is None
+            assert request_at(rep, 0) is None
