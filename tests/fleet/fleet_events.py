@@ -154,8 +154,7 @@ class FleetEvents:
         """Move the shard of an account to it."""
         look = self._look()
         elsewhere = [a for a, o in look.owners.items() if o.node not in ("", name, *self.away)]
-        if not elsewhere:
-            return
+        assert elsewhere, f"no account elsewhere can be moved to {name}"
         account = self._chance.choice(elsewhere)
         with Fleet(self._world.url) as fleet:
             fleet.move(account, name, "a test")

@@ -171,7 +171,9 @@ class FleetRun:
             return ""
         counts = {name: len(look.at(name)) for name in free}
         if kind == "move":
-            return min(free, key=counts.__getitem__)
+            least_of_all = min(free, key=counts.__getitem__)
+            # Without accounts elsewhere there is nothing to move.
+            return least_of_all if sum(counts.values()) > counts[least_of_all] else ""
         least = max(1, len(look.owners) // LEAST_SHARE)
         worth = [name for name in free if counts[name] >= least]
         if not worth:
