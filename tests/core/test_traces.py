@@ -192,6 +192,25 @@ def test_the_record_knows_the_ticket_of_the_order_whose_position_was_opened_agai
     assert trace(shown(again, said=without)) == msgspec.structs.replace(found, ticket=20)
 
 
+@pytest.mark.parametrize("account", [make.ACCOUNT, make.NETTING])
+def test_variation_margin_moves_the_price_of_a_position_and_not_that_of_its_order(
+    account: Account,
+) -> None:
+    moved = make.position(7, volume=0.1, price_open=1.05, comment=make.TOKEN)
+    settled = make.deal(
+        3, 7, Side.SELL, 0.0, reason=DealReason.VARIATION_MARGIN, entry=Entry.OUT, order=30
+    )
+    found = Trace(OPEN, BY_TOKEN, ticket=7, position=7, volume=0.1, price=1.06)
+    assert trace(shown(moved, deals=(opened(), settled), account=account)) == found
+    # Its own deals are enough, and so is the settlement to know that the price is another.
+    assert trace(shown(moved, deals=(opened(),), account=account)) == found
+    unknown = msgspec.structs.replace(found, price=None)
+    assert trace(shown(moved, deals=(settled,), account=account)) == unknown
+    of_another = msgspec.structs.replace(settled, position=8)
+    as_shown = msgspec.structs.replace(found, price=1.05)
+    assert trace(shown(moved, deals=(of_another,), account=account)) == as_shown
+
+
 def test_an_order_without_a_ticket_is_not_the_one_that_opened_the_shared_position() -> None:
     """Seed 9052165: the position bears our token, and has the ticket of another order."""
     held = make.position(7, volume=0.4)

@@ -43,6 +43,7 @@ from trueup.core.doubt.trace import MAY_BE_LOADING, Trace
 from trueup.core.gateway_record import RequestState
 from trueup.core.model import (
     Deal,
+    DealReason,
     Evidence,
     HistoryOrder,
     MarginMode,
@@ -222,7 +223,13 @@ def _of_position(
     is_shared = evidence.account.margin_mode is not MarginMode.HEDGING
     # A position that the broker has opened again has the price of that, and another ticket.
     is_reopened = position.ticket != position.identifier
-    if (is_shared and not is_opened) or is_reopened:
+    # Variation margin gives a position the price at which it is settled, and its deals keep theirs.
+    is_settled = any(
+        deal.position == position.identifier and deal.reason is DealReason.VARIATION_MARGIN
+        for deal in _deals(evidence)
+    )
+    is_told_by_deals = is_settled or same(_volume(own), position.volume)
+    if (is_shared and not is_opened) or is_reopened or is_told_by_deals:
         price = _price(own)
     if is_reopened and price is None:
         price = request.price if request is not None else None
@@ -301,10 +308,15 @@ def _pending_tickets(evidence: Evidence) -> set[int]:
     return {pending.ticket for pending in evidence.orders}
 
 
+def _deals(evidence: Evidence) -> Sequence[Deal]:
+    """Return the visible deals, each once."""
+    shown = (*(evidence.history.deals if evidence.history else ()), *evidence.deals)
+    return tuple({deal.ticket: deal for deal in shown}.values())
+
+
 def _deals_of(ticket: int, evidence: Evidence) -> Sequence[Deal]:
     """Return the visible deals of an order, each once."""
-    shown = (*(evidence.history.deals if evidence.history else ()), *evidence.deals)
-    return tuple({deal.ticket: deal for deal in shown if deal.order == ticket}.values())
+    return tuple(deal for deal in _deals(evidence) if deal.order == ticket)
 
 
 def _volume(deals: Sequence[Deal]) -> float:
