@@ -39,7 +39,7 @@ class Pauses(NamedTuple):
     """How long (seconds) a node is frozen, cut off from gateways, and a database away."""
 
     freeze: float = 30.0
-    cut: float = 8.0
+    cut: float = 6.0
     outage: float = 30.0
 
 
@@ -112,7 +112,11 @@ class FleetEvents:
         self._look()
         node.signal(signal.SIGTERM)
         yield self._taken("end", name)
-        yield Wait(f"the end of {name}", lambda _: node.process.child.poll() is not None)
+        yield Wait(
+            f"the end of {name}",
+            lambda _: node.process.child.poll() is not None,
+            is_open=False,
+        )
         assert node.end() == 0, f"{name} ended with {node.end()}"
         yield self._started(name)
 
@@ -267,4 +271,5 @@ class FleetEvents:
             is_it = found is not None and found.process == self._world.nodes[name].pid
             return is_it and found is not None and found.is_alive and found.beat > since
 
-        return Wait(f"{name} to be a member", is_member)
+        # All its accounts are elsewhere by then, or have never left it.
+        return Wait(f"{name} to be a member", is_member, is_open=False)
