@@ -59,9 +59,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def postgres_url(postgres_server: PostgresServer) -> str:
-    url = postgres_server.new_database()
-    make_tables(url)
-    return url
+    return postgres_server.new_journal(make_tables)
 
 
 @pytest.fixture
@@ -77,9 +75,7 @@ def postgres_place(postgres_server: PostgresServer, postgres_url: str) -> Postgr
 @pytest.fixture
 def own_postgres_place(postgres_server: PostgresServer) -> PostgresPlace:
     """A database that a test may change as it likes."""
-    url = postgres_server.new_database()
-    make_tables(url)
-    return PostgresPlace(postgres_server, url)
+    return PostgresPlace(postgres_server, postgres_server.new_journal(make_tables))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -114,11 +114,11 @@ class PostgresPlace(Place):
         self.server = server
         self.url = url
         self.end_sessions()
-        with psycopg.connect(self.url) as connection:
-            for table in ("events", "writers", "checkpoints", "torn"):
-                connection.execute(f"DELETE FROM journal_{table}".encode())
-            connection.execute("DROP TABLE IF EXISTS journal_archives")
-            connection.execute("UPDATE journal_revision SET version_num = '0001'")
+        tables = ("events", "writers", "checkpoints", "torn")
+        emptied = [f"DELETE FROM journal_{table}" for table in tables]
+        emptied.append("DROP TABLE IF EXISTS journal_archives")
+        emptied.append("UPDATE journal_revision SET version_num = '0001'")
+        self.sql("; ".join(emptied))
 
     def end_sessions(self) -> None:
         """End the sessions of everybody else."""
@@ -126,9 +126,8 @@ class PostgresPlace(Place):
             " FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
             " AND backend_type = 'client backend'"
         )
-        self.sql(f"SELECT pg_terminate_backend(pid){others}")
         # A session that was told to end has its locks until it has ended.
-        until(lambda: self.sql(f"SELECT count(*){others}") == [(0,)])
+        until(lambda: not self.sql(f"SELECT pg_terminate_backend(pid){others}"))
 
     def wait_until_left(self) -> None:
         """Wait until no session has a stream's lock."""
@@ -139,9 +138,7 @@ class PostgresPlace(Place):
         until(lambda: self.sql(held) == [(0,)])
 
     def sql(self, statement: str, *parameters: object) -> list[Any]:
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            cursor = connection.execute(statement.replace("?", "%s").encode(), parameters)
-            return cursor.fetchall() if cursor.description else []
+        return self.server.run(self.url, statement.replace("?", "%s"), *parameters)
 
     @contextlib.contextmanager
     def connected(self) -> Iterator[psycopg.Connection[Any]]:

@@ -42,9 +42,7 @@ def small_server() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def small(small_server: PostgresServer) -> PostgresPlace:
-    url = small_server.new_database()
-    make_tables(url)
-    return PostgresPlace(small_server, url)
+    return PostgresPlace(small_server, small_server.new_journal(make_tables))
 
 
 @pytest.fixture

@@ -22,6 +22,8 @@ from scripts.support import request_at
 
 DEADLINE_SEC = 60.0
 TURN_MS = 5
+# How long `until` rests: four times as long as a call took, a tenth of the wait, and no longer.
+IDLE_SHARE, WAITED_SHARE, REST_MOST_SEC = 4, 0.1, 0.03
 
 Handler = Callable[[bytes], bytes | None]
 
@@ -59,14 +61,22 @@ _PORTS = _own_ports()
 def until(
     predicate: Callable[[], Any], deadline_sec: float = DEADLINE_SEC, *, pause_sec: float = 0.001
 ) -> Any:
-    """Call until it gives something true, and return that; fail at the deadline."""
-    pause, end = threading.Event(), time.monotonic() + deadline_sec
+    """Call until it gives something true, and return that; fail at the deadline.
+
+    It rests `pause_sec` between two calls, and longer where the calls would take much of a core
+    from the process that they wait for: after a slow call, and in a long wait.
+    """
+    pause, begin = threading.Event(), time.monotonic()
+    before = begin
     while True:
         value = predicate()
         if value:
             return value
-        assert time.monotonic() < end, "nothing happened before the deadline"
-        pause.wait(pause_sec)
+        now = time.monotonic()
+        assert now < begin + deadline_sec, "nothing happened before the deadline"
+        rest = max(IDLE_SHARE * (now - before), WAITED_SHARE * (now - begin))
+        pause.wait(max(pause_sec, min(rest, REST_MOST_SEC)))
+        before = time.monotonic()
 
 
 def request_kind(message: bytes) -> str:
