@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.logs import logs_as_before
+from tests.support.rewriting import rewrite_missing
 from tests.support.sharing import dealt
 from tests.windows.wine import is_wine, reason_to_fail
 
@@ -111,17 +112,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.xfail(reason=f"Wine: {differs}"))
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    process = os.environ.get("PYTEST_XDIST_WORKER")
+    # The process that only shares the tests out collects none.
+    if process is not None:
+        rewrite_missing(session.config, int(process.removeprefix("gw")))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """Keep what is collected, a million objects, out of every search for garbage.
 
-    To look through them again and again took a tenth of the whole run.
+    To look through them again and again took a tenth of the whole run. What of it is garbage
+    stays: to find it takes as long as one of those searches, and it is little.
     """
     gc.disable()
     try:
         return (yield)
     finally:
-        gc.collect()
         gc.freeze()
         gc.enable()
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from anyio.from_thread import start_blocking_portal
-from mcp import Client, StdioServerParameters
-from mcp.types import CallToolResult, Implementation, TextContent, Tool
 
 from tests.support.forked import program
+
+# The library is imported when a client is made: half a second of CPU, which every process that
+# collects the tests would need.
+if TYPE_CHECKING:
+    from mcp import Client
+    from mcp.types import CallToolResult, Tool
 
 
 class Assistant:
@@ -32,6 +36,9 @@ class Assistant:
         name: str = "desk",
         mode: Literal["auto", "legacy"] = "legacy",
     ) -> None:
+        from mcp import StdioServerParameters
+        from mcp.types import Implementation
+
         self._log = folder / "mcp.log"
         words = ["-m", "trueup", "mcp", "--log", str(self._log), *options]
         command, *arguments = program(words, environment or {})
@@ -44,6 +51,8 @@ class Assistant:
         self._info, self._mode = Implementation(name=name, version="1"), mode
 
     def __enter__(self) -> Self:
+        from mcp import Client
+
         self._portal_context = start_blocking_portal()
         self._portal = self._portal_context.__enter__()
         client = Client(self._parameters, client_info=self._info, mode=self._mode)
@@ -79,6 +88,8 @@ class Assistant:
 
     def fail(self, tool: str, **arguments: Any) -> str:
         """Call a tool that fails, and return its sentence."""
+        from mcp.types import TextContent
+
         answer = self.call(tool, **arguments)
         assert answer.is_error, answer
         (content,) = answer.content

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from tests.assistants.client import Assistant
 from tests.crash.test_persons_commands_and_kills import Scene, scene
 from tests.support.crash_world import environment
 from trueup.core.model import Side
@@ -18,13 +20,12 @@ from trueup.doors.mcp.wishing import Wishing
 from trueup.runtime.assistants.outcomes import WishState
 from trueup.runtime.bot.crash_points import CrashPoint
 
-pytest.importorskip("mcp", reason="the extra mcp is not installed")
-
-from tests.assistants.client import Assistant
-
 __all__ = ["scene"]
 # A test starts about ten processes.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(find_spec("mcp") is None, reason="the extra mcp is not installed"),
+]
 
 WISH = {"action": "open", "side": "buy", "volume": 0.05}
 

@@ -6,11 +6,13 @@ import getpass
 import json
 import subprocess
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.assistants.client import Assistant
 from tests.paper.deadline import wait_for
 from tests.paper.test_paper_processes import Running, Shell
 from tests.support import make
@@ -18,12 +20,11 @@ from tests.support.forked import program
 from trueup.core.book import events
 from trueup.journal import open_journal, open_reader
 
-pytest.importorskip("mcp", reason="the extra mcp is not installed")
-
-from tests.assistants.client import Assistant
-
 # A test starts up to ten processes, and has a deadline for each of them.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(find_spec("mcp") is None, reason="the extra mcp is not installed"),
+]
 
 IDLE = """
 class Idle:

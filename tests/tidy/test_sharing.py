@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from tests.support.rewriting import rewrite_missing
 from tests.support.sharing import LONG, dealt
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,3 +40,38 @@ def test_the_longest_files_begin_the_shares() -> None:
     order = dealt(tests, 4)
     size = len(tests) // 4
     assert [order[n * size].nodeid.partition("::")[0] for n in range(4)] == list(LONG[:4])
+
+
+def test_a_missing_module_is_rewritten_once_and_read_by_pytest(
+    pytestconfig: pytest.Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    (tmp_path / "inner").mkdir()
+    modules = [tmp_path / "test_a.py", tmp_path / "test_b.py", tmp_path / "inner" / "test_c.py"]
+    for module in modules:
+        module.write_text("def test_it():\n    assert (1, 2) == (1, 3)\n", encoding="utf-8")
+    (tmp_path / "helper.py").write_text("assert True\n", encoding="utf-8")
+    config: Any = SimpleNamespace(
+        args=[f"{modules[0]}::test_it", str(tmp_path)],
+        invocation_params=pytestconfig.invocation_params,
+        stash=pytestconfig.stash,
+        getini=pytestconfig.getini,
+    )
+    written = rewrite_missing(config, 0)
+    assert len(written) == len(modules)
+    assert rewrite_missing(config, 1) == []
+    written[1].unlink()
+    assert rewrite_missing(config, 1) == [written[1]]
+
+    # A compiled file that pytest did not read, it would write anew.
+    compiled = {file: file.stat().st_ino for file in written}
+    hook: Any = pytestconfig.pluginmanager.rewrite_hook
+    for module in modules:
+        spec = importlib.util.spec_from_file_location(module.stem, module, loader=hook)
+        assert spec is not None
+        one = importlib.util.module_from_spec(spec)
+        hook.exec_module(one)
+        # Words of pytest, which the compiler of Python has not.
+        with pytest.raises(AssertionError, match="At index 1 diff: 2 != 3"):
+            one.test_it()
+    assert {file: file.stat().st_ino for file in compiled} == compiled
