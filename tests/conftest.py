@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.page.browser import browser as browser
+from tests.page.browser import started_browser as started_browser
 from tests.support.logs import logs_as_before
 from tests.support.rewriting import rewrite_missing
 from tests.support.sharing import dealt

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from tests.incidents.alone import is_alerted, is_alerted_once
 from tests.incidents.conftest import Stages
-from tests.page.browser import PHONE, chromium, faults_of, overflow_of
+from tests.page.browser import PHONE, chromium, faults_in_both_schemes, overflow_of
 from tests.page.folder import Reader
 from tests.paper.deadline import wait_for
 from tests.support.receivers import Received
@@ -100,10 +100,8 @@ class Page:
             return bool(heading.inner_text() == html.unescape(found[0]))
 
         wait_for(says_the_same, heading.inner_text)
-        for scheme in ("light", "dark"):
-            window.emulate_media(color_scheme=scheme)
-            assert faults_of(window) == []
-            assert overflow_of(window) <= 0
+        assert faults_in_both_schemes(window) == []
+        assert overflow_of(window) <= 0
         context.close()
 
 

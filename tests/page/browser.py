@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib.util
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 AXE = Path(__file__).parent / "axe" / "axe.min.js"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -36,9 +41,59 @@ def browsing() -> Iterator[Any]:
             browser.close()
 
 
+@pytest.fixture(scope="session")
+def started_browser() -> Iterator[tuple[Any, asyncio.AbstractEventLoop]]:
+    if chromium() is None or importlib.util.find_spec("playwright") is None:
+        if os.environ.get("CI") and sys.platform == "linux":
+            pytest.fail(MISSING)
+        pytest.skip(MISSING)
+    with browsing() as started:
+        loop = asyncio.get_running_loop()
+        yield started, loop
+        asyncio._set_running_loop(loop)
+
+
+@pytest.fixture
+def browser(started_browser: tuple[Any, asyncio.AbstractEventLoop]) -> Iterator[Any]:
+    """The browser that all tests of this process share."""
+    started, loop = started_browser
+    # Between its calls Playwright's event loop counts as the running one of this thread, and no
+    # test could run another: so it counts only while a test has the browser.
+    asyncio._set_running_loop(loop)
+    yield started
+    # A page that stays open would go on asking a server that has ended.
+    for context in started.contexts:
+        context.close()
+    asyncio._set_running_loop(None)
+
+
+def gives_axe(window: Any) -> None:
+    """Let all pages that a window loads from now on have axe, past their own policy.
+
+    For a window that is asked for the faults of many pages: axe need not be sent for each.
+    """
+    window.add_init_script(path=AXE)
+
+
+def looks_good(window: Any, address: str) -> None:
+    """A page fits and has no fault: as a phone loads it, and after its window was made wider."""
+    _resize(window, PHONE)
+    window.goto(address)
+    window.wait_for_load_state()
+    for size in (PHONE, DESK):
+        _resize(window, size)
+        assert overflow_of(window) <= 0, (address, size)
+        assert faults_in_both_schemes(window) == [], (address, size)
+
+
+def _resize(window: Any, size: tuple[int, int]) -> None:
+    window.set_viewport_size({"width": size[0], "height": size[1]})
+
+
 def faults_of(page: Any) -> list[str]:
     """What axe finds wrong on a page, a line each; the script goes past the page's own policy."""
-    page.evaluate(AXE.read_text(encoding="utf-8"))
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE.read_text(encoding="utf-8"))
     return _found(page, "{resultTypes: ['violations']}")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.page.browser import DESK, PHONE, faults_of, overflow_of
+from tests.page.browser import DESK, PHONE, gives_axe, looks_good
 from tests.page.folder import Folder
 from tests.page.test_screens import opened
 from tests.support.make import position
@@ -90,16 +90,15 @@ def test_ten_thousand_positions_are_read_in_a_browser(browser: Any, folder: Fold
         journal.append([events.PositionAdopted(at_ns=1, position=position(n)) for n in LARGE])
     page = folder.page("--journal", str(file))
     page.reader.wait_for("/books", f"and {ROWS - 50} more")
+    window = opened(browser, page)
+    gives_axe(window)
+    for path in ("/", "/books", "/story", "/accounts"):
+        looks_good(window, page.address + path)
     for size in (PHONE, DESK):
         window = opened(browser, page, size)
-        for path in ("/", "/books", "/story", "/accounts"):
-            window.goto(page.address + path)
-            assert overflow_of(window) == 0, path
-            assert faults_of(window) == [], path
         window.goto(f"{page.address}/books")
         assert window.locator("#books tbody tr").count() == 50
         window.get_by_label("Ticket or symbol").fill(str(LARGE[-1]))
         window.get_by_role("button", name="Show").click()
         window.wait_for_url(f"**/books?find={LARGE[-1]}")
         assert window.locator("#books tbody tr").count() == 1
-        window.context.close()

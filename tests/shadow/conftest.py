@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.page.conftest import browser as browser
-from tests.page.conftest import started_browser as started_browser
 from tests.shadow.world import NETTING, ShadowWorld
 
 
