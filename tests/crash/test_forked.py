@@ -189,3 +189,27 @@ def test_a_server_that_was_killed_is_started_again(
         until(lambda: not is_running(parents[-1]))
     assert os.getpid() not in parents
     assert parents[0] != parents[1]
+
+
+def test_a_terminal_that_a_forked_program_starts_is_forked_too_and_outlives_it(
+    tmp_path: Path, variables: dict[str, str]
+) -> None:
+    (tmp_path / "starts.py").write_text(
+        "import os\n"
+        "from trueup.sim.process.process import TerminalOptions\n"
+        "from trueup.sim.process.starting import start_terminal\n"
+        "print(start_terminal(TerminalOptions(symbol='GBPUSD')).pid, os.getppid())\n",
+        encoding="utf-8",
+    )
+    done = forked.run(["starts.py"], cwd=tmp_path, env=variables, timeout=LONG_SEC)
+    pid, server = map(int, done.stdout.split())
+    try:
+        assert is_running(pid)
+        # It is a child of the server, and Ctrl-C before the program is not for it.
+        words = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
+        assert (int(words[1]), os.getsid(pid)) == (server, pid)
+        command = (tmp_path / ".trueup" / "terminal.json").read_bytes()
+        assert b"GBPUSD" in command
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: not is_running(pid))

@@ -64,6 +64,9 @@ _LATER: Final[dict[str, tuple[str, ...]]] = {
     "alerts": ("trueup.doors.alerts.serve", "trueup.doors.alerts.receivers", *_READING),
 }
 
+# A command that ends with its starter.
+LEASHED = "trueup.lab.processes.leashed"
+
 File = IO[bytes] | int
 
 
@@ -305,10 +308,24 @@ def _descriptor(given: File, nothing: IO[bytes]) -> int:
 
 
 def _asked(
-    path: str, arguments: Sequence[str], cwd: Path, env: Mapping[str, str], files: list[int]
+    path: str,
+    arguments: Sequence[str],
+    cwd: Path,
+    env: Mapping[str, str],
+    files: list[int],
+    *,
+    in_session: bool = False,
 ) -> socket.socket | None:
-    """Ask the server for a child and return the connection; None for what has to start afresh."""
-    request = {"arguments": list(arguments), "folder": str(cwd), "environment": dict(env)}
+    """Ask the server for a child and return the connection; None for what has to start afresh.
+
+    With `in_session` the child has a session of its own.
+    """
+    request = {
+        "arguments": list(arguments),
+        "folder": str(cwd),
+        "environment": dict(env),
+        "in_session": in_session,
+    }
     line = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     line.connect(path)
     socket.send_fds(line, [json.dumps(request).encode()], files)
@@ -327,6 +344,7 @@ class _Request(NamedTuple):
     arguments: list[str]
     folder: str
     environment: dict[str, str]
+    in_session: bool
     files: list[int]
 
     @property
@@ -407,7 +425,7 @@ _imported: set[str] = set()
 def _import_for(request: _Request) -> bool:
     """Import what a program needs; return whether this process may still fork."""
     words = request.words
-    is_command = words[:2] == ["-m", "trueup"]
+    is_command = words[0] == "-m" and words[1] in ("trueup", LEASHED)
     name = next((word for word in words[2 if is_command else 0 :] if word[:1] != "-"), "")
     if name not in _imported:
         _imported.add(name)
@@ -446,8 +464,10 @@ def _import_of_file(file: Path) -> None:
         import_module(name)
 
 
-def _become(request: _Request) -> None:
+def _become(request: _Request, path: str) -> None:
     """Run the program of a request in this child as `python` does."""
+    if request.in_session:
+        os.setsid()
     for number, file in enumerate(request.files):
         os.dup2(file, number)
         os.close(file)
@@ -463,6 +483,7 @@ def _become(request: _Request) -> None:
             stream.reconfigure(errors="surrogateescape")
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
+    _fork_terminals(path)
     is_module = words[0] == "-m"
     given = request.environment["PYTHONPATH"].split(os.pathsep)
     others = [path for path in sys.path[1:] if path not in OURS]
@@ -473,6 +494,27 @@ def _become(request: _Request) -> None:
     else:
         sys.argv = words
         runpy.run_path(words[0], run_name="__main__")
+
+
+def _fork_terminals(path: str) -> None:
+    """Let a program of this process start its simulated terminal from the fork server, too."""
+    starting: Any = sys.modules.get("trueup.sim.process.starting")
+    if starting is None:
+        return
+    start_afresh = starting._start_process
+
+    def start_process(words: list[str], log: IO[bytes]) -> Any:
+        with Path(os.devnull).open("rb") as nothing:
+            files = [nothing.fileno(), log.fileno(), log.fileno()]
+            environment = starting._environment()
+            # The server may have ended with the tests that this program outlives.
+            with suppress(OSError):
+                line = _asked(path, words[1:], Path.cwd(), environment, files, in_session=True)
+                if line is not None:
+                    return Forked(words[1:], line, int(line.recv(MOST_BYTES)))
+        return start_afresh(words, log)
+
+    starting._start_process = start_process
 
 
 def _opened(number: int, old: io.TextIOWrapper, *, is_unbuffered: bool) -> io.TextIOWrapper:
@@ -513,4 +555,4 @@ if __name__ == "__main__":
         import_module(_name)
     _found = _serve(sys.argv[1])
     if _found is not None:
-        _become(_found)
+        _become(_found, sys.argv[1])

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import trueup
 from trueup.errors import TrueupError
@@ -33,14 +33,7 @@ def start_terminal(options: TerminalOptions) -> Whereabouts:
     log_path = folder / LOG_FILE
     # The child writes to a file, not to our console: the child outlives this command.
     with log_path.open("ab") as log:
-        child = subprocess.Popen(
-            _command_line(options),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=_environment(),
-            **_detached(),
-        )
+        child = _start_process(_command_line(options), log)
     clock = SystemClock()
     deadline_ns = clock.waiting_ns() + round(_START_SEC * 1e9)
     # The state file alone proves nothing, so `find_terminal` asks the terminal too.
@@ -55,6 +48,17 @@ def start_terminal(options: TerminalOptions) -> Whereabouts:
     said = log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     because = said[-1] if said else "it said nothing"
     raise TrueupError(f"The simulated terminal did not start ({log_path}): {because}")
+
+
+def _start_process(words: list[str], log: BinaryIO) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        env=_environment(),
+        **_detached(),
+    )
 
 
 def _command_line(options: TerminalOptions) -> list[str]:
