@@ -5,19 +5,23 @@ Beside each run a page, and `trueup alerts`, whose messages a test receives.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
 from tests.journal.conftest import postgres_server as postgres_server
 from tests.journal.postgres_server import PostgresServer
-from tests.page.conftest import browser as browser
-from tests.page.conftest import started_browser as started_browser
 from tests.page.folder import Reader
+from tests.support import forked
 from tests.support.receivers import Received, http_receiver
+from trueup.lab.incidents import stage as stage_module
 from trueup.lab.incidents.database_way import Way
 from trueup.lab.incidents.stage import Stage
+from trueup.lab.processes.children import Child
 from trueup.setting_places import TOML_FILE
 
 INTERVAL_SEC = 0.3
@@ -29,6 +33,20 @@ trueup_alerts_after_sec = 1
 trueup_alerts_calm_sec = 0.5
 trueup_alerts_hourly = 1000
 """
+
+
+class Part(Child):
+    """A part of a stage, forked from a process that has its modules imported."""
+
+    def _start(
+        self, words: list[str], folder: Path, variables: dict[str, str], out: IO[bytes]
+    ) -> tuple[Any, IO[bytes]]:
+        theirs, ours = os.pipe()
+        started = forked.start(
+            words, cwd=folder, env=variables, stdin=theirs, stdout=out, stderr=out
+        )
+        os.close(theirs)
+        return started, os.fdopen(ours, "wb")
 
 
 class Stages:
@@ -85,6 +103,8 @@ class Stages:
 
 @pytest.fixture(scope="module")
 def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stages]:
-    made = Stages(tmp_path_factory)
-    yield made
-    made.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stage_module, "Child", Part)
+        made = Stages(tmp_path_factory)
+        yield made
+        made.close()

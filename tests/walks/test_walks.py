@@ -28,7 +28,8 @@ pytestmark = [
 def clone(tmp_path: Path) -> Path:
     """A folder with the files that a clone has, uncommitted changes among them.
 
-    What `make setup` has installed is lent to it, so `make` finds nothing to fetch.
+    What `make setup` has installed is lent to it, so `make` finds nothing to fetch; and what Python
+    has compiled of this checkout already, which a clone compiles at its first command.
     """
     for lock in LOCKS:
         installed = Path(sys.prefix) / f".{lock}"
@@ -38,7 +39,11 @@ def clone(tmp_path: Path) -> Path:
     folder = tmp_path / "trueup"
     for name in _kept_files():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, folder / name)
+        # With its time, by which Python knows what it has compiled.
+        shutil.copy2(ROOT / name, folder / name)
+    for compiled in (ROOT / "src").rglob(f"*.{sys.implementation.cache_tag}.pyc"):
+        (folder / compiled.relative_to(ROOT)).parent.mkdir(exist_ok=True)
+        shutil.copy2(compiled, folder / compiled.relative_to(ROOT))
     (folder / ".venv").symlink_to(sys.prefix)
     return folder
 

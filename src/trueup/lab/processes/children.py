@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import trueup
 from trueup.errors import TrueupError
@@ -57,19 +57,28 @@ class Child:
         self.log: Path = folder / log
         self.mark()
         with self.log.open("ab") as out:
-            # A group of its own: Ctrl-C in the shell is for the rehearsal, which ends its parts.
-            # And in the same session, so that the system wakes and ends a stopped process whose
-            # rehearsal was killed.
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", LEASHED, *arguments],
-                cwd=folder,
-                env=variables,
-                stdin=subprocess.PIPE,
-                stdout=out,
-                stderr=out,
-                **_own_group(),
-            )
+            words = ["-P", "-m", LEASHED, *arguments]
+            self._process, self._leash = self._start(words, folder, variables, out)
         self.pid: int = self._process.pid
+
+    def _start(
+        self, words: list[str], folder: Path, variables: dict[str, str], out: IO[bytes]
+    ) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+        """Start Python; return the process, and its leash: the other end of its input."""
+        # A group of its own: Ctrl-C in the shell is for the rehearsal, which ends its parts.
+        # And in the same session, so that the system wakes and ends a stopped process whose
+        # rehearsal was killed.
+        process = subprocess.Popen(
+            [sys.executable, *words],
+            cwd=folder,
+            env=variables,
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=out,
+            **_own_group(),
+        )
+        assert process.stdin is not None
+        return process, process.stdin
 
     def mark(self) -> None:
         """Let `text` begin with what the process writes from now on."""
@@ -123,8 +132,7 @@ class Child:
 
     def _let_go(self) -> None:
         self._process.wait(END_SEC)
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        self._leash.close()
 
 
 def _own_group() -> dict[str, Any]:
