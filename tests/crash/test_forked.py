@@ -191,6 +191,71 @@ def test_a_server_that_was_killed_is_started_again(
     assert parents[0] != parents[1]
 
 
+ENDS = """
+import atexit, gc, sys, threading
+class Told:
+    def __init__(self, name):
+        self.name = name
+    def __del__(self):
+        print("gone", self.name)
+held, ring = Told("held"), Told("ring")
+ring.itself = ring
+file = open("written", "w")
+file.write("all")
+atexit.register(print, "at the end")
+threading.Timer(0.1, print, ["a thread"]).start()
+def end(here=Told("argument")):
+    local = Told("local")
+    HOW
+end()
+"""
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "pass",
+        "sys.exit()",
+        "sys.exit(True)",
+        "sys.exit(300)",
+        "sys.exit(-1)",
+        "sys.exit('a sentence')",
+        "raise KeyError(7)",
+        "raise KeyboardInterrupt",
+        "sys.stdout.close()",
+    ],
+)
+def test_a_forked_program_ends_as_a_fresh_one(
+    how: str, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    (tmp_path / "ends.py").write_text(ENDS.replace("HOW", how), encoding="utf-8")
+    ends = []
+    for run in (forked_run, fresh):
+        done = run(["ends.py"], tmp_path, variables)
+        # The frames of the server stand above those of the program.
+        said = sorted(done.stdout.splitlines()), done.stderr.splitlines()[-1:]
+        ends.append((done.returncode, *said, (tmp_path / "written").read_text("utf-8")))
+        (tmp_path / "written").unlink()
+    assert ends[0] == ends[1]
+
+
+def forked_run(
+    words: list[str], folder: Path, env: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    return forked.run(words, cwd=folder, env=env, timeout=LONG_SEC)
+
+
+def test_output_that_cannot_be_written_is_told_by_the_exit_code(
+    tmp_path: Path, variables: dict[str, str]
+) -> None:
+    (tmp_path / "says.py").write_text("print('words')\n", encoding="utf-8")
+    # A program whose output is not kept back fails as it prints.
+    variables.pop("PYTHONUNBUFFERED", None)
+    with Path("/dev/full").open("wb") as full:
+        child = forked.start(["says.py"], cwd=tmp_path, env=variables, stdout=full)
+        assert child.wait(LONG_SEC) == 120
+
+
 def test_a_terminal_that_a_forked_program_starts_is_forked_too_and_outlives_it(
     tmp_path: Path, variables: dict[str, str]
 ) -> None:
