@@ -55,7 +55,7 @@ class Folder(Shell):
         said = [""]
 
         def is_there() -> bool:
-            said[0] = self.run("status").stdout
+            said[0] = self.ask("status").stdout
             return words in said[0]
 
         wait_for(is_there, lambda: f"{words!r} in\n{said[0]}")
@@ -63,7 +63,7 @@ class Folder(Shell):
 
     def waiting_ids(self) -> list[str]:
         """Return the ids of the decisions that wait."""
-        status = json.loads(self.run("status", "--json").stdout)
+        status = json.loads(self.ask("status", "--json").stdout)
         return [row["id"] for bot in status["bots"] for row in bot["to_decide"]]
 
     def once(self) -> dict[str, Any]:

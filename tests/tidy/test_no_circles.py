@@ -43,6 +43,7 @@ def circles_in(package: Path) -> list[list[str]]:
     arrows = {name: set(imports_of(tree.body, modules)) for name, tree in modules.items()}
     # The public face imports everything for type checkers, and nothing at run time.
     arrows[package.name] = set()
+    arrows = _leading_to_circles(arrows)
     reached = {name: _reached(name, arrows) for name in arrows}
     groups = {
         frozenset(other for other in reached[name] if name in reached[other])
@@ -50,6 +51,15 @@ def circles_in(package: Path) -> list[list[str]]:
         if name in reached[name]
     }
     return sorted(sorted(group) for group in groups)
+
+
+def _leading_to_circles(arrows: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    """Leave out, again and again, what leads to nothing that is left."""
+    left = {name: to & arrows.keys() for name, to in arrows.items()}
+    while any(not to for to in left.values()):
+        kept = {name for name, to in left.items() if to}
+        left = {name: left[name] & kept for name in kept}
+    return left
 
 
 def _reached(name: str, arrows: Mapping[str, set[str]]) -> set[str]:
