@@ -109,18 +109,25 @@ class TaskSchedule(Schedule):
         """
         if task is not None:
             self._waiting.append(task)
-        while True:
-            following = next((one for one in self._waiting if one.may_go_on()), None)
-            if following is None:
-                self._step()
+        while (following := self._next()) is None:
+            self._step()
+        self._waiting.remove(following)
+        self._running = following
+        if following is not task:
+            following.wake()
+            if task is not None:
+                task.sleep()
+
+    def _next(self) -> Task | None:
+        """Return the first task that may go on; None if an event has to come first."""
+        now_ns, has_failed = self.now_ns, self.failure is not None
+        for one in self._waiting:
+            # Each event asks each task, and most of them wait for a later time alone.
+            if one.until_ns > now_ns and one.done is bool and not (one.is_killed or has_failed):
                 continue
-            self._waiting.remove(following)
-            self._running = following
-            if following is not task:
-                following.wake()
-                if task is not None:
-                    task.sleep()
-            return
+            if one.may_go_on():
+                return one
+        return None
 
     def is_world(self, task: Task) -> bool:
         """Return whether a task is the one that runs the plan."""
@@ -145,9 +152,9 @@ class Task:
 
     def __init__(self, schedule: TaskSchedule, owner: Owner, body: Callable[[], None]) -> None:
         self._schedule, self._owner, self._body = schedule, owner, body
-        self._until_ns = schedule.now_ns
-        self._done: Callable[[], object] = bool
-        self._is_killed = False
+        self.until_ns = schedule.now_ns
+        self.done: Callable[[], object] = bool
+        self.is_killed = False
         self._thread: threading.Thread | None = None
         self._turn = threading.Lock()
         self._turn.acquire()
@@ -155,10 +162,10 @@ class Task:
     def may_go_on(self) -> bool:
         """Return whether the wait is over."""
         schedule = self._schedule
-        if self._is_killed or (schedule.failure is not None and schedule.is_world(self)):
+        if self.is_killed or (schedule.failure is not None and schedule.is_world(self)):
             return True
         # Asked for every task after every event, so what is false most often comes first.
-        is_over = schedule.now_ns >= self._until_ns or (self._done is not bool and self._done())
+        is_over = schedule.now_ns >= self.until_ns or (self.done is not bool and self.done())
         return bool(is_over) and not self._owner.is_frozen
 
     def wake(self) -> None:
@@ -175,11 +182,11 @@ class Task:
 
     def kill(self) -> None:
         """End the task where it waits, before anything else happens in the world."""
-        self._is_killed = True
+        self.is_killed = True
 
     def wait_no_longer(self) -> None:
         """Let the task go on as soon as it is its turn, whatever it waited for."""
-        self._until_ns = self._schedule.now_ns
+        self.until_ns = self._schedule.now_ns
 
     def wait(self, until_ns: int, done: Callable[[], object]) -> None:
         """Wait until a time, or until `done` is true; longer while the process stands still.
@@ -188,18 +195,18 @@ class Task:
             Killed: the process was killed.
         """
         schedule = self._schedule
-        self._until_ns, self._done = until_ns, done
+        self.until_ns, self.done = until_ns, done
         if not self.may_go_on():
             schedule.at(until_ns, nothing)
             schedule.pass_on(self)
-        if self._is_killed:
+        if self.is_killed:
             raise Killed("in the middle of something")
         if schedule.failure is not None and schedule.is_world(self):
             raise schedule.failure
 
     def _live(self) -> None:
         try:
-            if not self._is_killed:
+            if not self.is_killed:
                 self._body()
         except Killed:
             pass
