@@ -373,7 +373,11 @@ class BotProcess:
         pm = self.pm
         assert pm is not None
         max_age_sec = CURRENT_SYNCS * self.plan.setting.sync_interval_ms / 1000
-        passes = [pm.check_risk(signal) for signal in (1, -1)]
+        pm.follow()
+        # A flat bot opens a position with any signal that passes.
+        may_open = not pm.entries_refused() or (
+            pm.position is None and any(map(pm.check_risk, (1, -1)))
+        )
         self.observe(
             facts.HandedOut(
                 self.schedule.now_ns,
@@ -381,8 +385,7 @@ class BotProcess:
                 flat=not pm.book.holdings,
                 current=pm.is_current(max_age_sec),
                 max_age_ns=round(max_age_sec * 1e9),
-                # A flat bot opens a position with any signal that passes.
-                may_open=not pm.entries_refused() or (pm.position is None and any(passes)),
+                may_open=may_open,
                 symbol=pm.symbol,
             )
         )
