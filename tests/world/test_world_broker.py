@@ -84,7 +84,7 @@ def test_what_the_broker_does_afterwards_is_met_and_counted_to_the_cent(
     netting: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    kind: dict[str, Any] = {"netting": netting, "owns_magic": not netting}
+    kind: dict[str, Any] = {"netting": netting, "owns_magic": not netting, "strikes": 6}
     lived = Lived(fault, **kind)
     assert lived.met == {fault.name}
     assert not lived.broken
