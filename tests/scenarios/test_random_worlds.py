@@ -270,7 +270,7 @@ STEPS = st.lists(
 )
 SEEDS = st.integers(0, 2**32)
 # A story has up to 60 steps, and all that has to hold is asked at each sync of it.
-STORIES = settings(max_examples=settings.default.max_examples // 2)
+STORIES = settings(max_examples=settings().max_examples // 2)
 
 
 @pytest.mark.parametrize("kind", ["hedging", "netting"])
