@@ -112,12 +112,7 @@ class FleetEvents:
         self._look()
         node.signal(signal.SIGTERM)
         yield self._taken("end", name)
-        yield Wait(
-            f"the end of {name}",
-            lambda _: node.process.child.poll() is not None,
-            is_open=False,
-        )
-        assert node.end() == 0, f"{name} ended with {node.end()}"
+        yield Wait(f"the end of {name}", lambda _: node.has_ended(), is_open=False)
         yield self._started(name)
 
     def freeze(self, name: str) -> Steps:

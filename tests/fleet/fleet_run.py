@@ -16,14 +16,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 import psycopg
 
 from tests.fleet.fleet_events import FleetEvents, Pauses, Steps, Wait
-from tests.fleet.fleet_world import DEADLINE_SEC, FleetWorld
+from tests.fleet.fleet_world import DEADLINE_SEC, FleetNode, FleetWorld
 from tests.fleet.postgres_pair import PostgresPair
+from tests.fleet.ray_nodes import RayCluster, RayNode
 from tests.fleet.takeovers import Look, Looker
 from tests.journal.postgres_server import binaries
 from trueup.errors import TrueupError
@@ -235,6 +238,7 @@ def run_fleet(
     pauses: Pauses = PAUSES,
     most_sec: float = 1e9,
     only: str = "",
+    kind: type[FleetNode] = FleetNode,
     says: Callable[[str], object] = lambda _: None,
 ) -> tuple[str, list[str]]:
     """Run in a folder; return the table of figures, and everything that is wrong."""
@@ -247,6 +251,7 @@ def run_fleet(
         interval_sec=interval_sec,
         timeout_ms=timeout_ms,
         has_lines=True,
+        kind=kind,
     ) as world:
         made = FleetRun(world, seed, pauses, only)
         made.says = says
@@ -290,28 +295,34 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=20.0, help="begin no event later")
     kinds = sorted(OF_200.keys() - {"wake"})
     parser.add_argument("--only", choices=kinds, default="", help="events of one kind alone")
+    parser.add_argument("--ray", action="store_true", help="let Ray start the nodes")
     options = parser.parse_args()
     programs = binaries()
     if programs is None or not (programs / "pg_basebackup").exists():
         sys.exit("no PostgreSQL with pg_basebackup: install Debian's `postgresql`")
+    if options.ray and find_spec("ray") is None:
+        sys.exit("no Ray here: pip install ray")
     folder, began = Path(tempfile.mkdtemp(prefix="fleet-")), time.monotonic()
     sys.stderr.write(f"Logs: {folder}\n")
     pair = PostgresPair(programs)
+    cluster = RayCluster(folder, options.nodes) if options.ray else nullcontext()
     try:
-        figures, wrong = run_fleet(
-            folder,
-            pair,
-            accounts=options.accounts,
-            events=options.events,
-            seed=options.seed,
-            nodes=options.nodes,
-            lease_sec=options.lease,
-            interval_sec=options.interval,
-            pauses=Pauses(freeze=options.freeze, outage=options.outage),
-            most_sec=60 * options.minutes,
-            only=options.only,
-            says=lambda line: sys.stderr.write(f"{line}\n"),
-        )
+        with cluster:
+            figures, wrong = run_fleet(
+                folder,
+                pair,
+                accounts=options.accounts,
+                events=options.events,
+                seed=options.seed,
+                nodes=options.nodes,
+                lease_sec=options.lease,
+                interval_sec=options.interval,
+                pauses=Pauses(freeze=options.freeze, outage=options.outage),
+                most_sec=60 * options.minutes,
+                only=options.only,
+                kind=RayNode if options.ray else FleetNode,
+                says=lambda line: sys.stderr.write(f"{line}\n"),
+            )
     finally:
         for number, server in enumerate(pair.servers):
             shutil.copy(server.folder / "log", folder / f"postgres{number}.log")

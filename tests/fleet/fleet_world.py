@@ -78,9 +78,13 @@ class FleetNode:
 
     def start(self) -> None:
         self.runs += 1
-        options = ("--accounts", "accounts.toml", "--journal", self.url)
+        self.process = self.shell.start(f"log{self.runs}", "fleet", "node", *self.options)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The options of `trueup fleet node`."""
         lease = ("--name", self.name, "--lease", str(self._world.lease_sec))
-        self.process = self.shell.start(f"log{self.runs}", "fleet", "node", *options, *lease)
+        return ("--accounts", "accounts.toml", "--journal", self.url, *lease)
 
     def signal(self, number: int) -> None:
         self.process.child.send_signal(number)
@@ -93,10 +97,22 @@ class FleetNode:
         self.process.child.kill()
         self.process.child.wait()
 
+    def has_ended(self) -> bool:
+        """Return whether the end that was asked for is over; an end that is none fails."""
+        code = self.process.child.poll()
+        assert not code, f"{self.name} ended with {code}"
+        return code is not None
+
     def end(self) -> int:
         """End it as a service manager does; return its exit code."""
         self.signal(signal.SIGTERM)
         return self.process.child.wait(DEADLINE_SEC)
+
+    def clean(self) -> None:
+        """End what is left of it."""
+        if self.process.child.poll() is None:
+            self.signal(signal.SIGCONT)
+        self.shell.clean()
 
     def rows(self) -> list[dict[str, Any]]:
         """Its accounts, as `trueup accounts` lists them."""
@@ -115,7 +131,8 @@ class FleetNode:
 class FleetWorld:
     """The world; end it with its `with` block.
 
-    With `lines`, each node reaches the gateways by a line of its own that can be cut.
+    With `has_lines`, each node reaches the gateways by a line of its own that can be cut. `kind`
+    is what starts the nodes.
     """
 
     def __init__(
@@ -129,6 +146,7 @@ class FleetWorld:
         interval_sec: float = 0.5,
         timeout_ms: int = 5_000,
         has_lines: bool = False,
+        kind: type[FleetNode] = FleetNode,
     ) -> None:
         self.folder, self.server, self.lease_sec = folder, server, lease_sec
         self._interval_sec, self._timeout_ms = interval_sec, timeout_ms
@@ -148,7 +166,7 @@ class FleetWorld:
             undo.callback(self._leave_database)
             undo.callback(self._kill_nodes)
             for number in range(nodes):
-                self.nodes[f"n{number}"] = FleetNode(self, number, ports[number])
+                self.nodes[f"n{number}"] = kind(self, number, ports[number])
             until(self._has_tables, DEADLINE_SEC, pause_sec=0.05)
             self._undo = undo.pop_all()
 
@@ -192,9 +210,7 @@ class FleetWorld:
 
     def _kill_nodes(self) -> None:
         for node in self.nodes.values():
-            if node.process.child.poll() is None:
-                node.signal(signal.SIGCONT)
-            node.shell.clean()
+            node.clean()
 
     # The fleet.
 

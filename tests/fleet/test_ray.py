@@ -9,14 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.fleet.fleet_events import Pauses
+from tests.fleet.fleet_run import OF_200, run_fleet
 from tests.fleet.fleet_world import DEADLINE_SEC, FleetWorld
+from tests.fleet.postgres_pair import new_pair
+from tests.fleet.ray_nodes import EXAMPLE, RayCluster, RayNode
 from tests.journal.postgres_server import PostgresServer
 from tests.support.posix_limits import posix_only
 from tests.support.servers import until
 
 pytest.importorskip("ray", reason="the example needs Ray: pip install ray")
 pytestmark = [posix_only, pytest.mark.timeout(600)]
-EXAMPLE = Path(__file__).resolve().parents[2] / "ops" / "trueup_ray.py"
 
 
 def test_nodes_that_ray_started_share_the_accounts_and_give_them_back(
@@ -49,3 +52,27 @@ def test_nodes_that_ray_started_share_the_accounts_and_give_them_back(
             if ray.poll() is None:
                 ray.kill()
                 ray.wait()
+
+
+def test_every_event_once_loses_and_doubles_nothing_where_ray_starts_the_nodes(
+    tmp_path: Path,
+) -> None:
+    pair, nodes = new_pair(), 3
+    try:
+        with RayCluster(tmp_path, nodes):
+            figures, wrong = run_fleet(
+                tmp_path,
+                pair,
+                accounts=9,
+                events=len(OF_200),
+                seed=5,
+                nodes=nodes,
+                interval_sec=0.5,
+                timeout_ms=2_000,
+                pauses=Pauses(freeze=8.0, cut=1.0, outage=2.0),
+                kind=RayNode,
+            )
+    finally:
+        pair.remove()
+    assert wrong == [], figures
+    assert f"{len(OF_200)} of {len(OF_200)} events" in figures
