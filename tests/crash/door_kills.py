@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -299,21 +300,21 @@ class DoorKills:
     def _wait_for_send(self, victim: Bot, moment: str, limit_sec: float) -> bool:
         """Kill a bot while the terminal has its order, or wait until it has; False if none came."""
         wanted = "after" if moment == MOMENTS[2] else "before"
-        hit: list[str] = []
+        hit = threading.Event()
 
         def note(now: str) -> None:
-            if now == wanted and not hit:
-                hit.append(now)
+            if now == wanted and not hit.is_set():
+                hit.set()
                 if moment != MOMENTS[3]:
                     # In the thread of the terminal: nothing of the answer has left.
                     victim.kill()
 
         self._terminal.around_send = note
         deadline = time.monotonic() + limit_sec
-        while not hit and time.monotonic() < deadline and not victim.has_ended:
-            time.sleep(0.002)
+        while not hit.wait(0.05) and time.monotonic() < deadline and not victim.has_ended:
+            pass
         self._terminal.around_send = lambda now: None
-        return bool(hit)
+        return hit.is_set()
 
     def _heal(self) -> None:
         """Start the bots again, and let them run until all that was open before is closed.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.support import forked
 
 PROGRAM = Path(__file__).with_name("many_writers_process.py")
 SOURCES = Path(__file__).parents[2] / "src"
@@ -19,14 +19,10 @@ class ManyWriters:
 
     def __init__(self, url: str, holder: str, streams: int, threads: int) -> None:
         self._streams = streams
-        self.process = subprocess.Popen(
-            [sys.executable, str(PROGRAM), url, holder, str(streams), str(threads)],
-            env={**os.environ, "PYTHONPATH": str(SOURCES)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            bufsize=1,
+        self.process, self._told, self._said = forked.start_piped(
+            [str(PROGRAM), url, holder, str(streams), str(threads)],
+            cwd=SOURCES,
+            env={**os.environ, "PYTHONPATH": str(SOURCES), "PYTHONUTF8": "1"},
         )
         self.refusals: list[str] = []
         while not (line := self.line()).startswith("open "):
@@ -35,8 +31,7 @@ class ManyWriters:
 
     def line(self) -> str:
         """Return the next line it says."""
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
+        line = self._said.readline()
         assert line, "it ended"
         return line.rstrip("\n")
 
@@ -46,20 +41,15 @@ class ManyWriters:
 
     def tell(self, command: str) -> None:
         """Give it a command without waiting for what it says."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{command}\n")
+        self._told.write(f"{command}\n")
 
     def kill(self) -> list[str]:
         """Kill it; return the whole lines that it still had said."""
         self.process.kill()
-        pipes = self.process.stdin, self.process.stdout
-        assert pipes[1] is not None
-        # Not `communicate`, which does not return what was read from the pipe already.
-        said = [] if pipes[1].closed else list(pipes[1])
+        said = [] if self._said.closed else list(self._said)
         self.process.wait()
-        for pipe in pipes:
-            assert pipe is not None
-            pipe.close()
+        self._told.close()
+        self._said.close()
         return [line.rstrip("\n") for line in said if line[-1] == "\n"]
 
 

@@ -16,6 +16,7 @@ import json
 import sys
 import time
 from collections import defaultdict, deque
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.support import many_gateways
@@ -120,7 +121,7 @@ class Readings(NamedTuple):
 class WatchedGateways(ManyGateways):
     """The process, for tests."""
 
-    module = "tests.support.fleet_gateways"
+    program = Path(__file__)
 
     def judge(self, number: int) -> dict[str, Any]:
         """Return what a gateway has seen."""

@@ -7,12 +7,14 @@ Commands come on standard input, a line each: `hang N` lets gateway N read reque
 from __future__ import annotations
 
 import json
-import subprocess
+import os
 import sys
 import threading
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.support import forked
 from tests.support.crash_world import ROOT
 from tests.support.desk_world import BUY
 from trueup.gateway.server.service import Service, ServiceOptions
@@ -68,21 +70,23 @@ class Gateway:
 
 
 class ChildProcess:
-    """A process of the tests that obeys commands with a number, a line each."""
+    """A process of the tests that obeys commands with a number, a line each.
 
-    def __init__(self, module: str, *arguments: str) -> None:
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+    Args:
+        program: the file of its program.
+        arguments: those of the program.
+    """
+
+    def __init__(self, program: Path, *arguments: str) -> None:
+        self._child, self._told, self._said = forked.start_piped(
+            [str(program), *arguments],
             cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(forked.OURS), "PYTHONUTF8": "1"},
         )
 
     def heard(self) -> str:
         """Return the next line that it prints."""
-        assert self._child.stdout is not None
-        return self._child.stdout.readline().removesuffix("\n")
+        return self._said.readline().removesuffix("\n")
 
     def tell(self, command: str, number: int) -> None:
         """Give a command, and wait until it was carried out."""
@@ -90,9 +94,7 @@ class ChildProcess:
 
     def ask(self, command: str, number: int) -> str:
         """Give a command, and return its answer."""
-        assert self._child.stdin is not None
-        self._child.stdin.write(f"{command} {number}\n")
-        self._child.stdin.flush()
+        self._told.write(f"{command} {number}\n")
         return self.heard()
 
     def __enter__(self) -> Self:
@@ -105,16 +107,18 @@ class ChildProcess:
         trace: TracebackType | None,
     ) -> None:
         self._child.kill()
-        self._child.communicate()
+        self._child.wait()
+        self._told.close()
+        self._said.close()
 
 
 class ManyGateways(ChildProcess):
     """The process, for tests; `ports` has the port of each gateway."""
 
-    module = "tests.support.many_gateways"
+    program = Path(__file__)
 
     def __init__(self, count: int) -> None:
-        super().__init__(self.module, str(count))
+        super().__init__(self.program, str(count))
         self.ports: list[int] = json.loads(self.heard())
 
 

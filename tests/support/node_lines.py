@@ -17,6 +17,7 @@ import socket
 import struct
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from tests.support.many_gateways import ChildProcess
@@ -120,7 +121,7 @@ class NodeLines(ChildProcess):
     """The process, for tests; `ports` has the ports of each node, one for each gateway."""
 
     def __init__(self, nodes: int, targets: Sequence[int]) -> None:
-        super().__init__("tests.support.node_lines", str(nodes), *map(str, targets))
+        super().__init__(Path(__file__), str(nodes), *map(str, targets))
         self.ports: list[list[int]] = json.loads(self.heard())
 
 
