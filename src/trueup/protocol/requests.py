@@ -251,6 +251,13 @@ _PARAMETERS = tuple(
     for field in msgspec.structs.fields(Request)
     if field.name not in NOT_PARAMETERS
 )
+_OUR_ORDERS = ORDERS - DIALECT_ORDERS
+_NAMES = (
+    *((name, NAME_LONGEST) for name in ("symbol", "session", "after", "digest")),
+    *((name, NAME_LONGEST) for name in ("server", "type", "claim")),
+    *((name, OWN_NAME_LONGEST) for name in ("stream", "journal", "key", "by")),
+)
+"""The names of a request, and the most characters of each."""
 _decoder = msgspec.json.Decoder(Request)
 _encoder = msgspec.json.Encoder()
 
@@ -278,7 +285,7 @@ def decode_request(raw: bytes) -> Request:
         raise RemoteProtocolError(
             f"action={request.action!r:.40} is not known: give one of {known}"
         )
-    if request.action in ORDERS - DIALECT_ORDERS:
+    if request.action in _OUR_ORDERS:
         _check_order(request)
     elif request.action in DIALECT_ORDERS:
         _check_numbers(request)
@@ -311,10 +318,10 @@ def _check_sizes(request: Request) -> None:
         raise RemoteProtocolError(
             f"uuid has more than {UUID_BYTES_MOST} bytes as JSON: give a shorter one"
         )
-    for name in ("symbol", "session", "after", "digest", "server", "type", "claim"):
-        _check_name(getattr(request, name), name)
-    for name in ("stream", "journal", "key", "by"):
-        _check_name(getattr(request, name), name, OWN_NAME_LONGEST)
+    for name, most in _NAMES:
+        # Every request passes here, so there is a call for a name that is too long alone.
+        if len(getattr(request, name)) > most:
+            _check_name(getattr(request, name), name, most)
     if request.token not in FENCING_TOKENS:
         raise RemoteProtocolError(
             f"token={request.token!r:.40} is not valid: give a whole number from 0 to 2**63 - 1"
