@@ -357,6 +357,7 @@ def test_order_of_rows_and_deals_and_their_repetition_change_nothing(
     assert results[0] == results[1] == results[2]
 
 
+@STORIES
 @given(seed=SEEDS, count=st.integers(1, 12), lag_ms=st.sampled_from([0, 1_000, 5_000]))
 def test_nothing_is_closed_before_its_deals_prove_it(seed: int, count: int, lag_ms: int) -> None:
     world = World(seed, AccountSetup(), ALL)

@@ -300,8 +300,7 @@ def test_a_bot_that_was_killed_starts_from_what_it_saved_on_the_way_and_is_held_
         book.unexplained.clear()
 
     monkeypatch.setattr("trueup.core.book.book.fill_from", forgetting)
-    broken = {violation.invariant for plan in plans for violation in run(plan).violations}
-    assert 5 in broken
+    assert any(broken.invariant == 5 for plan in plans for broken in run(plan).violations)
 
 
 def never_again(self: StateReconciler) -> SyncResult | None:
