@@ -84,8 +84,10 @@ def _imports_of(node: ast.AST, modules: set[str]) -> Iterator[str]:
         for alias in node.names:
             full = f"{package}.{alias.name}".removeprefix(".")
             yield full if full in modules else package
-    for child in ast.iter_child_nodes(node):
-        yield from _imports_of(child, modules)
+    # Only statements have others, in these; an expression imports nothing.
+    for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for child in getattr(node, block, ()):
+            yield from _imports_of(child, modules)
 
 
 def _floors(arrows: dict[str, set[str]]) -> Iterator[str]:
