@@ -158,10 +158,12 @@ def plain(value: Any) -> Any:
 @given(steps=st.lists(STEP, max_size=12))
 @settings(max_examples=50)
 def test_the_door_returns_what_the_bare_terminal_returns(
-    account: AccountSetup, steps: list[tuple[Any, ...]]
+    tmp_path_factory: pytest.TempPathFactory, account: AccountSetup, steps: list[tuple[Any, ...]]
 ) -> None:
-    # Each example opens a program, which holds descriptors until its end.
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+    # Each example opens a program, which holds descriptors until its end; and two journals, which
+    # would wait for the disk anywhere else.
+    base = tmp_path_factory.getbasetemp()
+    with tempfile.TemporaryDirectory(dir=base) as folder, ExitStack() as stack:
         pair = Pair(Path(folder), account)
         stack.callback(pair.behind.end)
         for what, *how in steps:

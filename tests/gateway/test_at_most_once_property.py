@@ -11,11 +11,10 @@ import shutil
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -229,26 +228,21 @@ class World:
         assert not self.withdrawn & set(by_id)
 
 
-@contextmanager
-def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as name:
-        yield Path(name)
-
-
 @given(
     st.lists(steps, min_size=1, max_size=14),
     st.sampled_from(["kept", "emptied", "late"]),
 )
 def test_no_id_is_ever_executed_twice_and_no_reply_is_untrue(
-    script: list[tuple[Any, ...]], broker: str
+    tmp_path_factory: pytest.TempPathFactory, script: list[tuple[Any, ...]], broker: str
 ) -> None:
     switches = {
         "kept": Switches(),
         "emptied": Switches(comment_replaced_by=""),
         "late": Switches(position_lag_ms=700, order_history_lag_ms=1_500, deal_lag_ms=2_500),
     }[broker]
-    with folder() as place:
-        world = World(place, switches)
+    # Each example has a record of its own.
+    with tempfile.TemporaryDirectory(dir=tmp_path_factory.getbasetemp()) as folder:
+        world = World(Path(folder), switches)
         for name, *arguments in script:
             getattr(world, f"do_{name.replace(' ', '_')}")(*arguments)
             world.check()

@@ -29,7 +29,7 @@ from trueup.gateway.record.at_most_once import GatewayPoint
 from trueup.sim.terminal.terminal_faults import Hang
 
 SCRIPT = ROOT / "tests" / "support" / "killed_gateway.py"
-GRACE_SEC = 2
+GRACE_SEC = 1
 LIVES = "-"
 
 
@@ -121,8 +121,8 @@ def settled(bot: ExecutionGateway, order_id: str = "A") -> RequestStatus:
         assert found.state in (RequestState.UNKNOWN, RequestState.SETTLED), found
         return found if found.state is RequestState.SETTLED else None
 
-    # A gateway refuses who asks more than 500 times a second.
-    found = until(known, pause_sec=0.01)
+    # It takes as long as the grace lasts, and each question costs the gateway as much as an order.
+    found = until(known, pause_sec=0.1)
     assert isinstance(found, RequestStatus)
     return found
 
