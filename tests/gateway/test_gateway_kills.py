@@ -29,7 +29,7 @@ from trueup.gateway.record.at_most_once import GatewayPoint
 from trueup.sim.terminal.terminal_faults import Hang
 
 SCRIPT = ROOT / "tests" / "support" / "killed_gateway.py"
-GRACE_SEC = 1
+GRACE_SEC = 2
 LIVES = "-"
 
 

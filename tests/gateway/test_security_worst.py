@@ -99,7 +99,7 @@ def say_and_leave(port: int, words: bytes) -> None:
 
 
 def test_orders_go_through_while_everybody_is_at_their_worst(tmp_path: Path) -> None:
-    under_attack(tmp_path, 1.0)
+    under_attack(tmp_path, 3.0)
 
 
 @pytest.mark.soak
