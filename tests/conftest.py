@@ -95,9 +95,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Say how many processes share the tests: about half of a test's time is waiting for others."""
+    """Say how many processes share the tests: most of a long test's time is waiting for others."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(cores or 1, min(2 * (cores or 1), PROCESSES_MOST))
+    return max(cores or 1, min(3 * (cores or 1), PROCESSES_MOST))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

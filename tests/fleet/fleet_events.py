@@ -84,10 +84,15 @@ class FleetEvents:
         self.away: set[str] = set()
         """The nodes that cannot have their accounts now."""
         self._rebuilding: Background | None = None
+        self._restarting: set[str] = set()
 
     @property
-    def has_standby(self) -> bool:
-        """Whether the primary has a standby."""
+    def may_lose_database(self) -> bool:
+        """Whether there is a standby, and no process that needs a database to end or start."""
+        return self._has_standby and not self._restarting
+
+    @property
+    def _has_standby(self) -> bool:
         return self._rebuilding is None or self._rebuilding.is_over()
 
     def see(self, look: Look) -> None:
@@ -104,7 +109,7 @@ class FleetEvents:
         self._look()
         self._world.nodes[name].kill()
         yield self._taken("kill", name)
-        yield self._started(name)
+        yield from self._start(name)
 
     def end(self, name: str) -> Steps:
         """End its process in order."""
@@ -112,8 +117,9 @@ class FleetEvents:
         self._look()
         node.signal(signal.SIGTERM)
         yield self._taken("end", name)
+        self._restarting.add(name)
         yield Wait(f"the end of {name}", lambda _: node.has_ended(), is_open=False)
-        yield self._started(name)
+        yield from self._start(name)
 
     def freeze(self, name: str) -> Steps:
         """Let its machine stand still, with orders of its on the line; then wake it."""
@@ -207,7 +213,7 @@ class FleetEvents:
         self.times.count(kind)
         self.times.note(kind, time.time() - began)
         self._rebuilding = Background(pair.rebuild)
-        yield Wait("a fresh standby", lambda _: self.has_standby, is_open=False)
+        yield Wait("a fresh standby", lambda _: self._has_standby, is_open=False)
 
     # Their parts.
 
@@ -254,9 +260,11 @@ class FleetEvents:
     def _heal(self, name: str) -> None:
         self._world.lines.tell("heal", self._world.nodes[name].number)
 
-    def _started(self, name: str) -> Wait:
+    def _start(self, name: str) -> Steps:
+        self._restarting.add(name)
         self._world.nodes[name].start()
-        return self._member(name)
+        yield self._member(name)
+        self._restarting.remove(name)
 
     def _member(self, name: str, since: float | None = None) -> Wait:
         since = time.time() if since is None else since

@@ -158,7 +158,7 @@ class FleetRun:
         for number, kind in enumerate(deck):
             if kind in ALONE and opened:
                 continue
-            if kind in OF_DATABASE and not self.events.has_standby:
+            if kind in OF_DATABASE and not self.events.may_lose_database:
                 continue
             node = "" if kind in OF_DATABASE else self._choose(kind, look)
             if node or kind in OF_DATABASE:
