@@ -252,11 +252,12 @@ _PARAMETERS = tuple(
     if field.name not in NOT_PARAMETERS
 )
 _OUR_ORDERS = ORDERS - DIALECT_ORDERS
-_NAMES = (
-    *((name, NAME_LONGEST) for name in ("symbol", "session", "after", "digest")),
-    *((name, NAME_LONGEST) for name in ("server", "type", "claim")),
-    *((name, OWN_NAME_LONGEST) for name in ("stream", "journal", "key", "by")),
-)
+_NAMES = {
+    **dict.fromkeys(
+        ("symbol", "session", "after", "digest", "server", "type", "claim"), NAME_LONGEST
+    ),
+    **dict.fromkeys(("stream", "journal", "key", "by"), OWN_NAME_LONGEST),
+}
 """The names of a request, and the most characters of each."""
 _decoder = msgspec.json.Decoder(Request)
 _encoder = msgspec.json.Encoder()
@@ -318,10 +319,8 @@ def _check_sizes(request: Request) -> None:
         raise RemoteProtocolError(
             f"uuid has more than {UUID_BYTES_MOST} bytes as JSON: give a shorter one"
         )
-    for name, most in _NAMES:
-        # Every request passes here, so there is a call for a name that is too long alone.
-        if len(getattr(request, name)) > most:
-            _check_name(getattr(request, name), name, most)
+    for name, most in _NAMES.items():
+        _check_name(getattr(request, name), name, most)
     if request.token not in FENCING_TOKENS:
         raise RemoteProtocolError(
             f"token={request.token!r:.40} is not valid: give a whole number from 0 to 2**63 - 1"
