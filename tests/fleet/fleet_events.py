@@ -71,7 +71,8 @@ class Background:
 class FleetEvents:
     """What can happen to the fleet, by name; the times are in `times`."""
 
-    _latest: Look
+    latest: Look
+    """The latest look; an event is chosen by it, and begins with it or a later one."""
 
     def __init__(self, world: FleetWorld, looker: Looker, chance: Random, pauses: Pauses) -> None:
         self._world, self._looker = world, looker
@@ -97,7 +98,7 @@ class FleetEvents:
 
     def see(self, look: Look) -> None:
         """Note what has become of the accounts."""
-        self._latest = look
+        self.latest = look
         for takeover in self.open:
             takeover.see(look)
         self.open = [one for one in self.open if one.left]
@@ -157,7 +158,8 @@ class FleetEvents:
 
     def move(self, name: str) -> Steps:
         """Move the shard of an account to it."""
-        look = self._look()
+        # The look by which the node was chosen: in a later one others might have nothing.
+        look = self.latest
         elsewhere = [a for a, o in look.owners.items() if o.node not in ("", name, *self.away)]
         assert elsewhere, f"no account elsewhere can be moved to {name}"
         account = self._chance.choice(elsewhere)
@@ -219,17 +221,17 @@ class FleetEvents:
 
     def _look(self) -> Look:
         """Return a look of now, or the latest if the database has gone away."""
-        self._latest = self._looker.look() or self._latest
-        return self._latest
+        self.latest = self._looker.look() or self.latest
+        return self.latest
 
     def _taken(self, kind: str, name: str) -> Wait:
-        return self._watched(kind, self._latest.at(name))
+        return self._watched(kind, self.latest.at(name))
 
     def _watched(self, kind: str, accounts: list[str], *, is_claimed: bool = True) -> Wait:
         """Watch the accounts that an event meets from now on; return the wait for all of them."""
         for earlier in self.open:
             earlier.forget(accounts)
-        takeover = Takeover(kind, accounts, self._latest, is_claimed=is_claimed)
+        takeover = Takeover(kind, accounts, self.latest, is_claimed=is_claimed)
         self.times.count(kind)
         self.times.takeovers.append(takeover)
         self.open.append(takeover)

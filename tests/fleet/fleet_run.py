@@ -117,7 +117,7 @@ class FleetRun:
             if time.monotonic() > self._began + most_sec:
                 deck.clear()
             if look is not None and deck:
-                self._begin_one(deck, look)
+                self._begin_one(deck, self.events.latest)
             pause.wait(LOOK_SEC)
         self._wait_for("all accounts to be read at last", lambda look: not self._unread(look))
         self._looker.close()
@@ -174,9 +174,8 @@ class FleetRun:
             return ""
         counts = {name: len(look.at(name)) for name in free}
         if kind == "move":
-            least_of_all = min(free, key=counts.__getitem__)
-            # Without accounts elsewhere there is nothing to move.
-            return least_of_all if sum(counts.values()) > counts[least_of_all] else ""
+            # Whoever has the fewest gets one of another's, if any of them has one.
+            return min(free, key=counts.__getitem__) if any(counts.values()) else ""
         least = max(1, len(look.owners) // LEAST_SHARE)
         worth = [name for name in free if counts[name] >= least]
         if not worth:

@@ -7,10 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
-import pytest
 
 from tests.journal.commit_proxy import SOCKET_NAME
-from tests.journal.postgres_server import PostgresServer, binaries
+from tests.journal.postgres_server import PostgresServer
 from tests.support.servers import until
 
 DEADLINE_SEC = 60.0
@@ -128,11 +127,3 @@ class PostgresPair:
         with psycopg.connect(self.primary.url(), autocommit=True) as connection:
             rows = connection.execute("SELECT sync_state FROM pg_stat_replication").fetchall()
             return rows == [("sync",)]
-
-
-def new_pair() -> PostgresPair:
-    """Return a new pair; skip the test where PostgreSQL has not the programs for that."""
-    programs = binaries()
-    if programs is None or not (programs / "pg_basebackup").exists():
-        pytest.skip("no PostgreSQL with pg_basebackup")
-    return PostgresPair(programs)

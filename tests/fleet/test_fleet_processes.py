@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.fleet.fleet_world import DEADLINE_SEC, FleetWorld
-from tests.fleet.postgres_pair import new_pair
+from tests.fleet.postgres_pair import PostgresPair
 from tests.journal.postgres_server import PostgresServer
 from tests.support.faulty_proxy import FaultyProxy, NetFault, When
 from tests.support.posix_limits import posix_only
@@ -140,26 +140,24 @@ def test_person_drains_moves_and_pauses(tmp_path: Path, postgres_server: Postgre
         assert world.faults() == []
 
 
-def test_promoted_standbys_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
-    pair = new_pair()
-    try:
-        with FleetWorld(tmp_path, pair, accounts=6, nodes=2) as world:
-            world.when_run_by("n0", "n1")
-            world.trade(2)
-            epochs = [row["epoch"] for row in world.status()["owners"]]
-            pair.fail_over()
-            world.trade(3)
-            # Each node goes on with what it has: all were away from the database alike.
-            assert [row["epoch"] for row in world.status()["owners"]] == epochs
-            pair.rebuild()
-            world.trade(1)
-            pair.fail_over()
-            world.trade(1)
-            assert [row["epoch"] for row in world.status()["owners"]] == epochs
-            assert [node.end() for node in world.nodes.values()] == [0, 0]
-            assert world.faults() == []
-    finally:
-        pair.remove()
+def test_promoted_standbys_lose_nothing_that_was_acknowledged(
+    tmp_path: Path, postgres_pair: PostgresPair
+) -> None:
+    with FleetWorld(tmp_path, postgres_pair, accounts=6, nodes=2) as world:
+        world.when_run_by("n0", "n1")
+        world.trade(2)
+        epochs = [row["epoch"] for row in world.status()["owners"]]
+        postgres_pair.fail_over()
+        world.trade(3)
+        # Each node goes on with what it has: all were away from the database alike.
+        assert [row["epoch"] for row in world.status()["owners"]] == epochs
+        postgres_pair.rebuild()
+        world.trade(1)
+        postgres_pair.fail_over()
+        world.trade(1)
+        assert [row["epoch"] for row in world.status()["owners"]] == epochs
+        assert [node.end() for node in world.nodes.values()] == [0, 0]
+        assert world.faults() == []
 
 
 def test_order_that_left_before_the_freeze_and_arrives_after_the_takeover_is_refused_and_counted(

@@ -12,7 +12,7 @@ import pytest
 from tests.fleet.fleet_events import Pauses
 from tests.fleet.fleet_run import OF_200, run_fleet
 from tests.fleet.fleet_world import DEADLINE_SEC, FleetWorld
-from tests.fleet.postgres_pair import new_pair
+from tests.fleet.postgres_pair import PostgresPair
 from tests.fleet.ray_nodes import EXAMPLE, RayCluster, RayNode
 from tests.journal.postgres_server import PostgresServer
 from tests.support.posix_limits import posix_only
@@ -55,24 +55,21 @@ def test_nodes_that_ray_started_share_the_accounts_and_give_them_back(
 
 
 def test_every_event_once_loses_and_doubles_nothing_where_ray_starts_the_nodes(
-    tmp_path: Path,
+    tmp_path: Path, postgres_pair: PostgresPair
 ) -> None:
-    pair, nodes = new_pair(), 3
-    try:
-        with RayCluster(tmp_path, nodes):
-            figures, wrong = run_fleet(
-                tmp_path,
-                pair,
-                accounts=9,
-                events=len(OF_200),
-                seed=5,
-                nodes=nodes,
-                interval_sec=0.5,
-                timeout_ms=2_000,
-                pauses=Pauses(freeze=8.0, cut=1.0, outage=2.0),
-                kind=RayNode,
-            )
-    finally:
-        pair.remove()
+    nodes = 3
+    with RayCluster(tmp_path, nodes):
+        figures, wrong = run_fleet(
+            tmp_path,
+            postgres_pair,
+            accounts=9,
+            events=len(OF_200),
+            seed=5,
+            nodes=nodes,
+            interval_sec=0.5,
+            timeout_ms=2_000,
+            pauses=Pauses(freeze=8.0, cut=1.0, outage=2.0),
+            kind=RayNode,
+        )
     assert wrong == [], figures
     assert f"{len(OF_200)} of {len(OF_200)} events" in figures
