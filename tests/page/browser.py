@@ -77,16 +77,17 @@ def gives_axe(window: Any) -> None:
 
 def looks_good(window: Any, address: str) -> None:
     """A page fits and has no fault: as a phone loads it, and after its window was made wider."""
-    _resize(window, PHONE)
+    resize(window, PHONE)
     window.goto(address)
     window.wait_for_load_state()
     for size in (PHONE, DESK):
-        _resize(window, size)
+        resize(window, size)
         assert overflow_of(window) <= 0, (address, size)
         assert faults_in_both_schemes(window) == [], (address, size)
 
 
-def _resize(window: Any, size: tuple[int, int]) -> None:
+def resize(window: Any, size: tuple[int, int]) -> None:
+    """Give a window another size: width and height, in pixels."""
     window.set_viewport_size({"width": size[0], "height": size[1]})
 
 

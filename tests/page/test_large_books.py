@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.page.browser import DESK, PHONE, gives_axe, looks_good
+from tests.page.browser import DESK, PHONE, gives_axe, looks_good, resize
 from tests.page.folder import Folder
 from tests.page.test_screens import opened
 from tests.support.make import position
@@ -94,8 +94,8 @@ def test_ten_thousand_positions_are_read_in_a_browser(browser: Any, folder: Fold
     gives_axe(window)
     for path in ("/", "/books", "/story", "/accounts"):
         looks_good(window, page.address + path)
-    for width, height in (PHONE, DESK):
-        window.set_viewport_size({"width": width, "height": height})
+    for size in (PHONE, DESK):
+        resize(window, size)
         window.goto(f"{page.address}/books")
         assert window.locator("#books tbody tr").count() == 50
         window.get_by_label("Ticket or symbol").fill(str(LARGE[-1]))
