@@ -98,14 +98,16 @@ class History:
         answer = {"done": True, "retcode": 10009, "order": order, "comment": comment}
         return self.tell(facts.Requested, login=LOGIN, **{**request, **answer, **fields})
 
-    def deal(self, ticket: int, order: int, *, closes: int = 0, result_units: int = 0) -> History:
-        """Book a deal."""
+    def deal(
+        self, ticket: int, order: int, *, closes: int = 0, into: int = 0, result_units: int = 0
+    ) -> History:
+        """Book a deal: it closes a position, goes into one, or opens one."""
         return self.tell(
             facts.DealBooked,
             login=LOGIN,
             ticket=ticket,
             order=order,
-            identifier=closes or order,
+            identifier=closes or into or order,
             symbol="EURUSD",
             buys=not closes,
             units=LOT,

@@ -543,6 +543,16 @@ CLEAN: dict[str, Callable[[], History]] = {
 }
 
 
+@pytest.mark.parametrize(("units", "is_wrong"), [(1.45, False), (1.55, True)])
+def test_the_broker_rounds_an_open_price_at_each_fill(units: float, *, is_wrong: bool) -> None:
+    """Seed 21036772: after a few fills its price is over a unit from the average of all."""
+    history = opened().deal(901, 101, into=100).deal(902, 102, into=100)
+    price = 1.1 + units * SCOPE.price_grain
+    history.tell(facts.PositionShown, login=LOGIN, position=held(price_open=price))
+    said = [one for number, one in at_the_end(history).judged() if number == 1]
+    assert bool(said) is is_wrong
+
+
 @pytest.mark.parametrize("story", BROKEN)
 def test_a_broken_promise_is_named_by_its_number(story: str) -> None:
     number, history = BROKEN[story]

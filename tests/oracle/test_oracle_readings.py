@@ -216,6 +216,27 @@ def test_stops_that_were_meant_are_rightly_set_and_others_are_not() -> None:
     assert "never had the stops" in never
 
 
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_an_order_of_the_record_may_name_a_position_by_the_ticket_that_it_had(
+    *, is_lost: bool
+) -> None:
+    """Seed 21038926: an earlier copy of the journal was put back, and the position has ended."""
+    history = opened()
+    copied = history.position
+    again = held(ticket=101, sl=1.0, tp=1.2)
+    history.tell(facts.PositionShown, login=LOGIN, position=again)
+    history.stopped()
+    change: dict[str, Any] = {"kind": "modify", "sl": 1.0, "tp": 1.2, "token": ""}
+    if is_lost:
+        history.intent("O2", position=100, **change)
+        history.position = copied
+        history.tell(facts.JournalLost, position=copied, put_back=True)
+    history.intent("O2", position=101, **change)
+    history.row("OrderApplied", order_id="O2")
+    said = [one for _, one in history.judged() if "never had the stops" in one]
+    assert bool(said) is not is_lost
+
+
 def stops_after_a_stop(
     *, netting: bool = True, is_known: bool = False, symbol: str = "EURUSD"
 ) -> list[str]:

@@ -658,11 +658,16 @@ def test_a_journal_that_cannot_be_read_ends_no_sync(
     assert b'"book":{' not in world.requests[-1]
 
 
-@pytest.mark.parametrize("is_in_backup", [True, False])
+@pytest.mark.parametrize(
+    ("is_in_backup", "is_closed"), [(True, False), (True, True), (False, False)]
+)
 def test_lost_orders_name_a_position_that_the_broker_has_opened_again(
-    world: BackupWorld, is_in_backup: bool
+    world: BackupWorld, *, is_in_backup: bool, is_closed: bool
 ) -> None:
-    """They name the position by the ticket that it had then, which the restored journal lacks."""
+    """They name the position by the ticket that it had then, which the restored journal lacks.
+
+    If the position has ended since, its deals have the ticket.
+    """
     backup = world.back_up()
     opened = world.pm.submit("buy", 0.3)
     identifier = opened.ticket or 0
@@ -679,11 +684,14 @@ def test_lost_orders_name_a_position_that_the_broker_has_opened_again(
         world.pm.close(holding.position.ticket, 0.1),
     ]
     world.sync()
+    if is_closed:
+        sent.append(world.pm.close(holding.position.ticket, 0.2))
+        world.sync()
     before = [world.order(one).position for one in sent]
-    assert before == [identifier] * 2
+    assert before == [identifier] * len(sent)
     world.put_back(backup)
     for _ in range(3):
         world.sync()
     assert [world.order(one.order_id).position for one in sent] == before
-    assert [world.status(one.order_id) for one in sent] == ["FILLED"] * 2
+    assert [world.status(one.order_id) for one in sent] == ["FILLED"] * len(sent)
     assert world.agrees()

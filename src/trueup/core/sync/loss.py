@@ -143,7 +143,12 @@ def _listed(ticket: int, inputs: SyncInputs) -> Position | None:
 def _identifier(ticket: int, named: Position | None, inputs: SyncInputs) -> int:
     """Return the identifier of the position with a ticket; the ticket, if nothing shows it."""
     row = named or _listed(ticket, inputs)
-    return ticket if row is None else row.identifier
+    if row is not None:
+        return row.identifier
+    # A position that has ended is in no list, but its ticket was that of an order with deals.
+    evidence = inputs.snapshot.evidence
+    deals = () if evidence is None or not ticket else evidence.deals
+    return next((deal.position for deal in deals if deal.order == ticket), ticket)
 
 
 def _side_of(sent: SentOrder, named: Position | None, inputs: SyncInputs) -> Side:

@@ -86,7 +86,7 @@ class Agreement(Checker):
                 yield f"{after} does not have position {key}, which is open at the broker"
             elif theirs is None:
                 yield f"{after} still has position {key}, which is closed at the broker"
-            elif not _same(mine, self._as_compared(mine, theirs), grain):
+            elif not _same(mine, self._as_compared(mine, theirs), self._grain(key)):
                 yield f"{after} has position {key} as {mine}, and the broker as {theirs}"
         # Pending orders outside the policy are not in the book, so they do not count.
         foreign = self.scope.is_foreign
@@ -107,6 +107,15 @@ class Agreement(Checker):
             yield f"{after} still has orders in doubt: {', '.join(book.in_doubt)}"
         if book.missing:
             yield f"{after} still misses positions: {', '.join(map(str, book.missing))}"
+
+    def _grain(self, identifier: int) -> float:
+        """Return how far the open price of a position may be from the average of its fills.
+
+        The broker rounds by up to half a unit at each fill that adds, and averages the rounded
+        price at the next one.
+        """
+        fills = len(self.truth.deals.get(identifier, ()))
+        return self.scope.price_grain * max(1.0, fills / 2)
 
     def _as_compared(self, mine: facts.Held, theirs: facts.Held) -> facts.Held:
         """Return a position of the broker, with the book's values where the wire has none.

@@ -330,8 +330,14 @@ class AtMostOnce(Checker):
     def _applied(self, order_id: str) -> Iterator[str]:
         """Check that stops recorded as set were truly set for the position at some time."""
         intent = self.papers.intent_of.get(order_id, {})
-        stops = (intent.get("sl", 0.0), intent.get("tp", 0.0))
-        if intent.get("kind") == "modify" and stops not in self._stops[intent["position"]]:
+        if intent.get("kind") != "modify":
+            return
+        stops, position = (intent.get("sl", 0.0), intent.get("tp", 0.0)), intent["position"]
+        names = {position}
+        if (intent.get("token") or order_id) in self.papers.lost:
+            # The gateway's record has the position's ticket of then, and the position may be gone.
+            names |= {held for held, tickets in self._tickets.items() if position in tickets}
+        if not any(stops in self._stops[name] for name in names):
             yield f"{order_id} is recorded as done, and the position never had the stops {stops}"
 
     def _at_its_price(self, order_id: str, done: facts.Requested) -> Iterator[str]:
