@@ -51,6 +51,11 @@ def _has_room(folder: Path) -> bool:
     )
 
 
+# A shell lets what it starts in the background ignore Ctrl-C, and everything that is started from
+# there; the tests of Ctrl-C need the handler of a program that a person starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # A journal waits for the disk after every commit, thousands of times in a run. No test can see
 # whether the disk has it: that would take a power cut.
 if sys.platform != "win32" and IN_MEMORY.is_dir() and _has_room(IN_MEMORY):
