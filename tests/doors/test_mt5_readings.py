@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from trueup.doors.mt5.readings import Readings
 from trueup.errors import BrokerUnknown, OutcomeUnknown
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.gateway.terminal.call_wire import Call
-from trueup.gateway.terminal.forwarding import ForwardingTerminal
 from trueup.sim.terminal.terminal_faults import (
     AnswersEmpty,
     AnswersPartial,
@@ -135,29 +135,20 @@ def test_a_reading_is_as_old_as_its_beginning(
     assert called.calls.count("positions_get") == before + 1
 
 
-class Elsewhere(ForwardingTerminal):
-    """A terminal that changes to an account of the same number on another server."""
-
-    def __init__(self, world: DoorWorld) -> None:
-        self._world = world
-
-    def last_error(self) -> tuple[int, str]:
-        return self._world.called.last_error()
-
-    def _call(self, function: str, *args: Any, **kwargs: Any) -> Any:
-        value = self._world.called._call(function, *args, **kwargs)
-        return value._replace(server="Elsewhere") if function == "account_info" else value
-
-
+@pytest.mark.parametrize("looks", [(True, True), (True, False), (False, True)])
 def test_nothing_of_an_account_with_the_same_number_elsewhere_is_handed_out(
-    world: DoorWorld,
+    world: DoorWorld, looks: tuple[bool, bool]
 ) -> None:
-    account = world.door.account
-    call = Call("history_deals_total", SPAN)
-    assert Readings(account, world.called).counted(call)
-    readings = Readings(account, Elsewhere(world))
-    assert (readings.own_account(), readings.counted(call)) == (None, None)
+    """The terminal is logged in there before its rows are read, after that, or all the time."""
+    account, call = world.door.account, Call("history_deals_total", SPAN)
+    readings = Readings(account, world.called)
+    assert readings.look()
+    assert readings.counted(call)
+    world.called.elsewhere = iter(looks)
+    assert readings.counted(call) is None
     assert readings.why.endswith("@Elsewhere now")
+    world.called.elsewhere = repeat(True)
+    assert readings.own_account() is None
 
 
 def test_deals_and_orders_of_the_past_carry_the_programs_comment(world: DoorWorld) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 from collections.abc import Callable, Iterator
+from itertools import repeat
 from pathlib import Path
 
 import msgspec
@@ -169,14 +170,18 @@ def test_a_daily_loss_refuses_entries_until_the_reset_and_says_it_everywhere(
     assert kinds(world).count("LimitEnded") == 1
 
 
-def test_the_money_of_another_account_is_never_noted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["5000002@Simulated-Demo", "5000001@Elsewhere"])
+def test_the_money_of_another_account_is_never_noted(tmp_path: Path, name: str) -> None:
     """A person logs the terminal in elsewhere, between a reading and an entry."""
     poor = AccountSetup(login=HEDGING.login + 1, balance=1.0)
     world = AccountWorld(tmp_path, HEDGING, others=(poor,))
     with opened(world, Limits(drawdown=50)) as account:
         figures = account.manager.book.figures
-        world.terminal.switch_account(poor.login)
-        with pytest.raises(Refused, match="logged in to 5000002@Simulated-Demo"):
+        if name.endswith("@Elsewhere"):
+            world.called.elsewhere = repeat(True)
+        else:
+            world.terminal.switch_account(poor.login)
+        with pytest.raises(Refused, match=f"logged in to {name}"):
             buy(account, 0.1)
         assert account.manager.book.figures == figures
         assert account.manager.book.reached == {}

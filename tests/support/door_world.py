@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ class Called(ForwardingTerminal):
         self._terminal = terminal
         self._error: Error = (1, "Success")
         self.calls: list[str] = []
+        self.elsewhere: Iterator[bool] = repeat(False)
+        """Whether each next `account_info` shows an account of the same number at "Elsewhere"."""
 
     def last_error(self) -> Error:
         """Code and text of the latest call."""
@@ -48,6 +51,8 @@ class Called(ForwardingTerminal):
         if self._error[0] in LOST and function != "initialize":
             # A worker that lost its terminal is replaced, and the new one connects again.
             self._terminal.initialize()
+        if function == "account_info" and next(self.elsewhere):
+            value = value._replace(server="Elsewhere")
         return value
 
 
