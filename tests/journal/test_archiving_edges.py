@@ -162,6 +162,37 @@ def test_file_of_a_killed_attempt_is_written_again_and_not_trusted_to_be_on_the_
     assert done.file.stat().st_ino != left
 
 
+@pytest.mark.skipif(os.name != "posix", reason="folders are not synced there")
+def test_archive_is_whole_on_the_disk_before_its_anchor(
+    sqlite_place: SqlitePlace, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows are deleted after the anchor: without power the file alone has the events."""
+    on_disk: dict[int, bytes] = {}
+    names: set[str] = set()
+
+    def sync(handle: int) -> None:
+        number = os.fstat(handle).st_ino
+        for one in folder.iterdir():
+            if one.stat().st_ino == number:
+                on_disk[number] = one.read_bytes()
+        if folder.stat().st_ino == number:
+            names.update(one.name for one in folder.iterdir())
+
+    commit, committed = archiving._commit_anchor, list[Path]()
+
+    def checked(*arguments: Any) -> None:
+        file = arguments[4]
+        assert file.name in names
+        assert on_disk[file.stat().st_ino] == file.read_bytes()
+        committed.append(file)
+        commit(*arguments)
+
+    filled(sqlite_place)
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(archiving, "_commit_anchor", checked)
+    assert archived(sqlite_place, 20, folder).file in committed
+
+
 def test_files_of_another_system_are_found_by_their_names(place: Place, folder: Path) -> None:
     filled(place)
     done = archived(place, 20, folder)
