@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 
 import pytest
 
 from tests.fleet.test_membership import LEASE_SEC, World
 from trueup.doors.fleet.fleet import Fleet
-from trueup.doors.fleet.membership import Replaced
+from trueup.doors.fleet.membership import Replaced, View
 from trueup.doors.fleet.node import Node, ShardRight
 from trueup.doors.fleet.shards import shard_of
 from trueup.errors import JournalConflict, Refused
@@ -112,6 +112,27 @@ def test_no_order_leaves_after_the_lease_or_without_the_claim(world: Nodes) -> N
     world.turn("a")
     assert right.why_not_now() == ""
     assert ShardRight(node, 3, 7).why_not_now() == "shard 3 is no longer of node a"
+
+
+def test_the_lease_counts_from_the_question_of_a_heartbeat_and_not_from_its_answer(
+    world: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database may note the heartbeat at once, and answer late."""
+    node = world.add("a")
+    world.turn("a")
+    beat = node.membership.beat
+
+    def late(accounts: Iterable[int], report: str) -> View:
+        view = beat(accounts, report)
+        world.clock.advance(LEASE_SEC - 1)
+        return view
+
+    monkeypatch.setattr(node.membership, "beat", late)
+    world.turn("a")
+    right = ShardRight(node, 3, node.owned[3].epoch)
+    assert right.why_not_now() == ""
+    world.clock.advance(2)
+    assert right.why_not_now().startswith("the lease of node a ended 1 seconds ago")
 
 
 def test_permit_of_a_node_that_lost_its_shard_is_refused_whatever_the_node_believes(
