@@ -81,6 +81,9 @@ class World:
         for event in found:
             self.book.apply(event)
         self.history += found
+        # Judged once, all is said: what a second look at the same figures adds came too late.
+        noted, locks = self.book.figures, list(self.book.reached.values())
+        assert next_events(self.limits, noted, locks, self.money, ledger, self.now_ns) == []
         return True
 
     def restart(self) -> None:
@@ -267,6 +270,21 @@ def test_deals_far_from_the_reset_need_no_server_clock() -> None:
     world.now_ns += 71 * HOUR_NS
     assert world.look(offset_sec=None)
     assert (world.noted.computed, world.noted.day_balance) == (True, 990.0)
+
+
+def test_a_day_whose_loss_nobody_saw_is_locked_at_once_after_a_locked_day() -> None:
+    """A program that was down sees the end of one lock and the reason of the next together."""
+    world = World(Limits(daily_loss=50))
+    world.look()
+    world.deal(BUY, -60.0)
+    world.look()
+    assert world.book.reached[DAILY_LOSS].until == "the reset at 2026-01-06 00:00 UTC"
+    world.now_ns += 30 * HOUR_NS
+    world.deal(BUY, -60.0)
+    world.look()
+    assert world.book.reached[DAILY_LOSS].until == "the reset at 2026-01-07 00:00 UTC"
+    kinds = [type(event).__name__ for event in world.history]
+    assert kinds[-3:] == ["FiguresNoted", "LimitEnded", "LimitReached"]
 
 
 @pytest.mark.parametrize(
