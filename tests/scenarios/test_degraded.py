@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 
+from tests.support import make
 from tests.support.desk_world import BUY, SELL, DeskWorld, figures
 from trueup.core.policy import Policy
+from trueup.errors import JournalError
+from trueup.runtime.sync.results import SyncStatus
 from trueup.sim.market.switches import ListAnswer
 
 
@@ -156,3 +159,23 @@ def test_terminal_that_may_not_trade_is_still_believed() -> None:
     assert world.reconciler.remote is not None
     assert world.reconciler.remote.evidence is not None
     assert not world.reconciler.remote.evidence.terminal.trade_allowed
+
+
+def test_a_reading_whose_corrections_the_journal_refused_makes_the_book_no_newer() -> None:
+    journal = make.RefusingJournal()
+    world = DeskWorld(journal=journal)
+    ticket = world.person.open("EURUSD", BUY, 0.2)
+    world.sync()
+    seen, mark = world.pm.as_of, world.pm.book.holdings[ticket].mark
+    world.person.open("EURUSD", BUY, 0.1)
+    world.quote(1.1010)
+    journal.refuse = JournalError("the disk is full")
+    for _ in range(3):
+        assert world.sync(10).status is SyncStatus.FAILED
+    assert world.pm.as_of == seen
+    assert not world.pm.is_current(29)
+    assert world.pm.book.holdings[ticket].mark == mark
+    journal.refuse = None
+    assert world.sync().status is SyncStatus.SUCCESS
+    assert world.pm.is_current(0)
+    assert len(world.pm.book.holdings) == 2
