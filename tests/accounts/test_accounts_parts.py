@@ -212,3 +212,26 @@ def test_an_account_that_fails_in_an_unforeseen_way_stops_no_other(
     assert "Does not run: too many open files" in caplog.text
     # What was due and came earlier does not pile up.
     assert len(loop._due) < 100
+
+
+@pytest.mark.parametrize("state", [State.WAITING, State.STOPPED])
+def test_a_pause_of_an_account_that_does_not_run_counts_when_it_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: State
+) -> None:
+    monkeypatch.setattr(AccountMachine, "open", lambda machine: None)
+    clock = ManualClock()
+    loop = AccountsLoop(clock)
+    (entry,) = read_accounts(accounts(tmp_path)).entries
+    machine = AccountMachine(entry, clock, loop.late)
+    machine.state = state
+    loop.machines[entry.name] = machine
+    paused = msgspec.structs.replace(entry, is_paused=True, paused_why="news")
+    loop.want(paused, "the file")
+
+    def turn() -> None:
+        clock.advance(0.5)
+        if entry.name not in loop._wanted:
+            loop.stop()
+
+    loop.run(turn)
+    assert machine.entry == paused
