@@ -610,6 +610,36 @@ def test_thread_renews_a_claim_of_a_client_that_sends_nothing(
     assert renewed(renewing) == 0
 
 
+def test_claim_is_widened_and_released_while_a_renewal_has_no_reply_yet() -> None:
+    world, silent = Gateway(), threading.Event()
+
+    def handle(raw: bytes) -> bytes | None:
+        reply = world.desk.handle(raw)
+        return None if silent.is_set() else reply
+
+    with (
+        ZmqServer(handle) as server,
+        client(server.port) as gateway,
+        client(server.port) as other,
+    ):
+
+        def begin_to_renew() -> None:
+            silent.set()
+            count = server.count("CLAIM")
+            gateway._claims.step(0.0)
+            server.wait_for(count + 1, "CLAIM")
+            silent.clear()
+
+        gateway.claim(scope("a", 7))
+        begin_to_renew()
+        gateway.claim(scope("a", 7, 9))
+        with pytest.raises(ClaimRefused, match="magic 9"):
+            other.claim(scope("b", 9))
+        begin_to_renew()
+        gateway.release_claim()
+        other.claim(scope("b", 9))
+
+
 def test_claim_at_a_gateway_that_serves_none_is_refused_and_nothing_is_sent() -> None:
     world = Gateway()
 
