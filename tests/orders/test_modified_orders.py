@@ -82,19 +82,25 @@ def test_what_is_given_changes_and_the_rest_stays(
     assert world.agrees()
 
 
-def test_an_order_that_ends_when_it_says_ends_then_also_after_its_price_changed() -> None:
+@pytest.mark.parametrize(
+    ("expires", "kind"),
+    [
+        ("gtc", mt5.ORDER_TIME_GTC),
+        ("day", mt5.ORDER_TIME_DAY),
+        (1_893_500_000, mt5.ORDER_TIME_SPECIFIED),
+        (dt.date(2030, 1, 2), mt5.ORDER_TIME_SPECIFIED_DAY),
+    ],
+)
+def test_an_order_that_ends_when_it_says_ends_then_also_after_its_price_changed(
+    expires: Any, kind: int
+) -> None:
     world = OrderWorld()
-    ticket = placed(world, expires="day")
-    world.pm.modify_order(ticket, price=1.06)
-    assert (working(world).type_time, prices(world)[0]) == (mt5.ORDER_TIME_DAY, 1.06)
-    world.pm.cancel(ticket)
-    until = world.terminal.broker.clock.server_msc() // 1_000 + 3_600
-    ticket = placed(world, expires=until)
-    world.pm.modify_order(ticket, sl=1.03)
-    assert (working(world).type_time, working(world).time_expiration) == (
-        mt5.ORDER_TIME_SPECIFIED,
-        until,
-    )
+    ticket = placed(world, expires=expires)
+    until = working(world).time_expiration
+    changed: tuple[dict[str, Any], ...] = ({"price": 1.06}, {"sl": 1.03})
+    for changes in changed:
+        assert world.pm.modify_order(ticket, **changes).status is OrderStatus.FILLED
+        assert (working(world).type_time, working(world).time_expiration) == (kind, until)
 
 
 @pytest.mark.parametrize(
