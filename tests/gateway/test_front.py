@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any, cast
+
 import pytest
 
 from tests.gateway.busy_gateway import SYMBOL, BusyGateway
 from tests.support.servers import until
+from trueup.gateway.access.door import Client
 from trueup.gateway.server import front
 from trueup.gateway.server.front import DeskEnded
 from trueup.gateway.server.refused_ids import RefusedIds
+from trueup.gateway.server.sockets import Server
 
 PATIENCE_SEC = 1.0
 
@@ -153,6 +158,35 @@ def test_an_order_that_comes_again_before_the_first_is_recorded_is_never_called_
         gateway.terminal.let_go()
         assert trader.receive()["status"] == "FILLED"
         assert gateway.terminal.order_comments == ["first"]
+
+
+class Replies:
+    """A server that keeps what it is to send."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[Client, Any]] = []
+
+    def reply(self, client: Client, raw: bytes) -> None:
+        self.sent.append((client, json.loads(raw)))
+
+
+@pytest.mark.parametrize(("copies", "first"), [(1, "REJECTED"), (2, "UNKNOWN")])
+def test_an_order_that_the_desk_finds_too_late_is_rejected_unless_a_copy_of_it_waits(
+    copies: int, first: str
+) -> None:
+    """The thread of the front had no time to take it back, as on a busy machine."""
+    gateway, server = BusyGateway(), Replies()
+    order = {"action": "BUY", "order_id": "late", "symbol": SYMBOL, "volume": 0.01}
+    clients = [Client((bytes([number]),)) for number in range(copies)]
+    for client in clients:
+        assert gateway.front.handle(client, json.dumps(order).encode()) is None
+    gateway.clock.advance(PATIENCE_SEC + 0.01)
+    for _ in clients:
+        gateway.front._work_once(cast(Server, server))
+    gateway.close()
+    assert [client for client, _ in server.sent] == clients
+    assert [reply["status"] for _, reply in server.sent] == [first, "REJECTED"][-copies:]
+    assert gateway.terminal.order_comments == []
 
 
 def test_an_order_that_was_begun_is_answered_by_its_outcome_however_late() -> None:
