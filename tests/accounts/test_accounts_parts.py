@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -14,14 +15,16 @@ import pytest
 
 from tests.paper.test_paper_processes import Shell
 from tests.support.posix_limits import posix_only
-from trueup.doors.accounts import wakeups
+from trueup.doors.accounts import control, wakeups
 from trueup.doors.accounts.accounts_loop import AccountsLoop
+from trueup.doors.accounts.control import AccountsControl
 from trueup.doors.accounts.file import read_accounts
 from trueup.doors.accounts.lateness import Lateness
 from trueup.doors.accounts.machine import AccountMachine, State, spread_of
 from trueup.doors.accounts.room import needed_by
 from trueup.doors.accounts.wakeups import Wakeups
 from trueup.gateway.client.link import Signal, Signals
+from trueup.runtime.control.state_files import HOME_VARIABLE
 from trueup.runtime.time.clock import ManualClock
 
 
@@ -235,3 +238,46 @@ def test_a_pause_of_an_account_that_does_not_run_counts_when_it_is_opened(
 
     loop.run(turn)
     assert machine.entry == paused
+
+
+def test_a_command_goes_to_the_book_that_is_open_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An account that failed is opened again, with another book and other connections."""
+
+    class Commands:
+        """Answers with the name of the loop for which it was made."""
+
+        def __init__(self, loop: str, *_: object) -> None:
+            self._loop = loop
+
+        def handle(self, raw: bytes) -> bytes:
+            return self._loop.encode() + raw
+
+        def turn(self) -> None:
+            """Carry nothing on."""
+
+        def close(self) -> None:
+            """Close nothing."""
+
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "state"))
+    monkeypatch.setattr(control, "BotCommands", Commands)
+    monkeypatch.setattr(AccountsControl, "_facts", lambda *_: None)
+    clock = ManualClock()
+    loop = AccountsLoop(clock)
+    (entry,) = read_accounts(accounts(tmp_path)).entries
+    machine = loop.machines[entry.name] = AccountMachine(entry, clock, loop.late)
+    commands = AccountsControl(loop, clock, lambda who, why: None)
+    try:
+        commands.prepare(machine)
+        for name in ("first", "second"):
+            gateway = SimpleNamespace(another=object)
+            opened: Any = SimpleNamespace(loop=name, gateway=gateway, close=lambda: None)
+            machine.opened, machine.state = opened, State.RUNNING
+            for raw in (b" pause", b" resume"):
+                assert commands._of_account(entry.name, raw) == name.encode() + raw
+            machine.end()
+    finally:
+        commands.close()
+        loop.stop()
+        loop.run(lambda: None)
