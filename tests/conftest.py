@@ -12,12 +12,14 @@ import signal
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.page.browser import browser as browser
 from tests.page.browser import started_browser as started_browser
+from tests.support import collected
 from tests.support.logs import logs_as_before
 from tests.support.rewriting import rewrite_missing
 from tests.support.sharing import dealt
@@ -103,6 +105,18 @@ def pytest_xdist_auto_num_workers() -> int:
     """Say how many processes share the tests: most of a long test's time is waiting for others."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(cores or 1, min(3 * (cores or 1), PROCESSES_MOST))
+
+
+_is_forked: list[bool] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    _is_forked.append(collected.begin(config))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_getremotemodule() -> ModuleType | None:
+    return collected.module() if any(_is_forked) else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

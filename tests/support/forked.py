@@ -31,7 +31,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -42,7 +42,7 @@ OURS: Final = (str(ROOT / "src"), str(ROOT))
 """The folders of `PYTHONPATH` that a child may have, the first of them first."""
 CAN_FORK: Final = hasattr(os, "fork") and hasattr(os, "pidfd_open")
 MOST_BYTES = 150_000
-_READY, _FRESH = b"ready", b"fresh"
+READY, _FRESH = b"ready", b"fresh"
 _OPTIONS: Final = ("-P", "-u")
 # What UTF-8 mode has of itself, but for the errors, which `_become` sets.
 _DEFAULTS: Final = {"PYTHONIOENCODING": "utf-8"}
@@ -148,8 +148,8 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
-def _has_data(line: socket.socket, seconds: float | None) -> bool:
-    handle = line.fileno()
+def _has_data(line: socket.socket | int, seconds: float | None) -> bool:
+    handle = line if isinstance(line, int) else line.fileno()
     if handle < 0:
         # Another thread has taken the status, and closed the connection.
         return True
@@ -176,14 +176,20 @@ class _Server:
             stdout=subprocess.PIPE,
         )
         assert self._process.stdout is not None
-        assert self._process.stdout.read(len(_READY)) == _READY
+        assert self._process.stdout.read(len(READY)) == READY
         self._process.stdout.close()
+        self._watched = os.pidfd_open(self._process.pid)
+        self._user = self._owner
         atexit.register(self.end)
 
     @property
     def is_ours(self) -> bool:
-        """Whether it runs, and this process has started it, not one that this was forked from."""
-        return self._owner == os.getpid() and self._process.poll() is None
+        """Whether it runs, and is that of this process, not of one that this was forked from."""
+        return self._user == os.getpid() and not _has_data(self._watched, 0.0)
+
+    def take_over(self) -> None:
+        """Use it in this process, which was forked from the one that has started it."""
+        self._user = os.getpid()
 
     def end(self) -> None:
         """End the server; what it has forked goes on."""
@@ -195,6 +201,16 @@ class _Server:
 
 
 _servers: list[_Server] = []
+
+
+def begin() -> None:
+    """Start the server now; processes that are forked from this one may take it over."""
+    _servers.append(_Server())
+
+
+def take_over() -> None:
+    """Use the server of the process that this one was forked from."""
+    _servers[-1].take_over()
 
 
 def _server_for(environment: Mapping[str, str]) -> _Server | None:
@@ -305,7 +321,12 @@ def program(arguments: Sequence[str], env: Mapping[str, str]) -> list[str]:
     server = _server_for(env)
     if server is None:
         return [sys.executable, *arguments]
-    return [sys.executable, "-I", "-S", __file__, server.path, *arguments]
+    return [*asking(server.path), *arguments]
+
+
+def asking(path: str) -> list[str]:
+    """Return the first words of a program that asks a server for a child, and lives as long."""
+    return [sys.executable, "-I", "-S", __file__, path]
 
 
 def _descriptor(given: File, nothing: IO[bytes]) -> int:
@@ -345,7 +366,7 @@ def _asked(
 # The server's process.
 
 
-class _Request(NamedTuple):
+class Request(NamedTuple):
     """A program, and the files that are to be its standard input, output and errors."""
 
     arguments: list[str]
@@ -376,12 +397,20 @@ class _Request(NamedTuple):
         return bool(names & (modules | {path.parent.name for path in folder.glob("*/__init__.py")}))
 
 
-def _serve(path: str) -> _Request | None:
-    """Fork for each request; return the request in a child, and None at the end of the tests."""
+def listen(path: str) -> socket.socket:
+    """Return where a server is asked, and tell the starter that it may ask."""
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listening.bind(path)
     listening.listen(64)
-    os.write(1, _READY)
+    os.write(1, READY)
+    return listening
+
+
+def serve(listening: socket.socket, can_fork: Callable[[Request], bool]) -> Request | None:
+    """Fork for each request; return the request in a child, and None at the end of the tests.
+
+    The end has come when the other end of the standard input is closed.
+    """
     selector = selectors.DefaultSelector()
     selector.register(0, selectors.EVENT_READ)
     selector.register(listening, selectors.EVENT_READ)
@@ -397,8 +426,8 @@ def _serve(path: str) -> _Request | None:
                 continue
             line, _ = listening.accept()
             data, files, *_ = socket.recv_fds(line, MOST_BYTES, 3, socket.MSG_CMSG_CLOEXEC)
-            request = _Request(**json.loads(data), files=files)
-            if not _import_for(request) or request.has_modules:
+            request = Request(**json.loads(data), files=files)
+            if not can_fork(request):
                 line.send(_FRESH)
                 line.close()
             else:
@@ -429,8 +458,8 @@ def _tell_end(pid: int, line: socket.socket) -> None:
 _imported: set[str] = set()
 
 
-def _import_for(request: _Request) -> bool:
-    """Import what a program needs; return whether this process may still fork."""
+def _is_imported(request: Request) -> bool:
+    """Import what a program needs; return whether a fork of this process may run it."""
     words = request.words
     is_command = words[0] == "-m" and words[1] in ("trueup", LEASHED)
     name = next((word for word in words[2 if is_command else 0 :] if word[:1] != "-"), "")
@@ -445,7 +474,7 @@ def _import_for(request: _Request) -> bool:
         # What is there already is not looked at by a child's collector, so it stays shared.
         gc.collect()
         gc.freeze()
-    return len(os.listdir("/proc/self/task")) == 1
+    return len(os.listdir("/proc/self/task")) == 1 and not request.has_modules
 
 
 def _import_command(name: str) -> None:
@@ -471,8 +500,8 @@ def _import_of_file(file: Path) -> None:
         import_module(name)
 
 
-def _run_to_the_end(request: _Request, path: str) -> None:
-    """Run the program of a request, and end as Python does, but leave its modules in memory.
+def _run_to_the_end(request: Request, path: str) -> None:
+    """Run the program of a request and end, but leave its modules in memory.
 
     To take all modules apart would write to each page of memory that is shared with the server, for
     40 ms of CPU: twenty times as much as the fork. An error ends the process in the usual way.
@@ -485,6 +514,15 @@ def _run_to_the_end(request: _Request, path: str) -> None:
         if not isinstance(status, int | None):
             _write_files()
             raise
+    leave(status)
+
+
+def leave(status: Any) -> None:
+    """End this process as Python does, but leave its modules in memory.
+
+    Args:
+        status: as `sys.exit` takes it, but no sentence.
+    """
     # What Python does before it takes its modules apart, in this order.
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
@@ -509,26 +547,17 @@ def _write_files() -> None:
                 found.flush()
 
 
-def _become(request: _Request, path: str) -> None:
+def _become(request: Request, path: str) -> None:
     """Run the program of a request in this child as `python` does."""
     if request.in_session:
         os.setsid()
-    for number, file in enumerate(request.files):
-        os.dup2(file, number)
-        os.close(file)
     os.chdir(request.folder)
     os.environ.clear()
     os.environ.update(request.environment)
+    take_files(request)
+    _fork_terminals(path)
     words = request.words
     options = request.arguments[: -len(words)]
-    is_unbuffered = "-u" in options or bool(os.environ.get("PYTHONUNBUFFERED"))
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        stream = _opened(number, getattr(sys, name), is_unbuffered=is_unbuffered)
-        if number < 2 and "PYTHONIOENCODING" not in request.environment:
-            stream.reconfigure(errors="surrogateescape")
-        setattr(sys, name, stream)
-        setattr(sys, f"__{name}__", stream)
-    _fork_terminals(path)
     is_module = words[0] == "-m"
     given = request.environment["PYTHONPATH"].split(os.pathsep)
     others = [path for path in sys.path[1:] if path not in OURS]
@@ -539,6 +568,21 @@ def _become(request: _Request, path: str) -> None:
     else:
         sys.argv = words
         runpy.run_path(words[0], run_name="__main__")
+
+
+def take_files(request: Request) -> None:
+    """Have the files of a request as standard streams, opened as Python does at its start."""
+    for number, file in enumerate(request.files):
+        os.dup2(file, number)
+        os.close(file)
+    options = request.arguments[: -len(request.words)]
+    is_unbuffered = "-u" in options or bool(os.environ.get("PYTHONUNBUFFERED"))
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        stream = _opened(number, getattr(sys, name), is_unbuffered=is_unbuffered)
+        if number < 2 and "PYTHONIOENCODING" not in request.environment:
+            stream.reconfigure(errors="surrogateescape")
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
 
 
 def _fork_terminals(path: str) -> None:
@@ -598,6 +642,6 @@ if __name__ == "__main__":
         sys.exit(_relay(sys.argv[1], sys.argv[2:]))
     for _name in _ALWAYS:
         import_module(_name)
-    _found = _serve(sys.argv[1])
+    _found = serve(listen(sys.argv[1]), _is_imported)
     if _found is not None:
         _run_to_the_end(_found, sys.argv[1])
