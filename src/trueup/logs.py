@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from logging import Logger
+from types import MappingProxyType
 
 __all__ = ["Lines", "Logger", "about_account", "about_order", "logger"]
 
@@ -23,18 +24,16 @@ _order_id: ContextVar[str] = ContextVar("trueup_order_id", default="")
 # The account of `accounts.toml` that this thread works for now, '' for none.
 _account: ContextVar[str] = ContextVar("trueup_account", default="")
 
+_new_record = logging.LogRecord.__new__
+NOTHING_MORE: Mapping[str, object] = MappingProxyType({})
+
 
 class _Careful(logging.Logger):
     """A logger whose handlers and filters cannot break the code that logs."""
 
     def handle(self, record: logging.LogRecord) -> None:
         """Pass on a record; an exception in a filter of the logger costs only this line."""
-        order_id = _order_id.get()
-        if order_id and not hasattr(record, "order_id"):
-            record.order_id = order_id
-        account = _account.get()
-        if account and not hasattr(record, "account"):
-            record.account = account
+        _name_subject(record)
         try:
             kept: bool | logging.LogRecord = not self.disabled and self.filter(record)
         except Exception:  # noqa: BLE001 - an application's filter may raise anything
@@ -46,19 +45,37 @@ class _Careful(logging.Logger):
 
     def callHandlers(self, record: logging.LogRecord) -> None:
         """Call every handler of this logger and its parents, even if some of them raise."""
-        at: logging.Logger | None = self
-        handlers: list[logging.Handler] = []
-        while at is not None:
-            handlers += at.handlers
-            at = at.parent if at.propagate else None
-        if not handlers and logging.lastResort is not None:
-            handlers = [logging.lastResort]
-        for handler in handlers:
-            if record.levelno >= handler.level:
-                try:
-                    handler.handle(record)
-                except Exception:  # noqa: BLE001 - an application's handler may raise anything
-                    _report(handler, record)
+        _call(_handlers_of(self), record)
+
+
+def _name_subject(record: logging.LogRecord) -> None:
+    """Give a record the order and the account that this thread is about now."""
+    order_id, account = _order_id.get(), _account.get()
+    if order_id and not hasattr(record, "order_id"):
+        record.order_id = order_id
+    if account and not hasattr(record, "account"):
+        record.account = account
+
+
+def _handlers_of(log: logging.Logger) -> list[logging.Handler]:
+    """Return the handlers of a logger and its parents, or the standard library's last resort."""
+    at: logging.Logger | None = log
+    handlers: list[logging.Handler] = []
+    while at is not None:
+        handlers += at.handlers
+        at = at.parent if at.propagate else None
+    if not handlers and logging.lastResort is not None:
+        handlers = [logging.lastResort]
+    return handlers
+
+
+def _call(handlers: Iterable[logging.Handler], record: logging.LogRecord) -> None:
+    for handler in handlers:
+        if record.levelno >= handler.level:
+            try:
+                handler.handle(record)
+            except Exception:  # noqa: BLE001 - an application's handler may raise anything
+                _report(handler, record)
 
 
 def _report(handler: logging.Handler, record: logging.LogRecord) -> None:
@@ -112,10 +129,11 @@ def logger(name: str) -> logging.Logger:
 
 
 class Lines:
-    """Makes the log records of one call that may write ten thousand lines.
+    """Writes the log lines of one call that may write ten thousand lines.
 
-    All records have the time, thread and process of the first, and the given place in the code:
-    to find them out for each record takes longer than the rest of the line.
+    All lines have the time, thread, process and subject of the first, the given place in the code,
+    and the handlers that the logger has now: to find them out for each line takes longer than the
+    rest of the line.
 
     Args:
         log: the logger.
@@ -124,17 +142,34 @@ class Lines:
     """
 
     def __init__(self, log: logging.Logger, file: str, function: str) -> None:
-        self._place = log.name, file, function
+        self._log, self._place = log, (log.name, file, function)
+        self._handlers = _handlers_of(log)
         self._first: dict[int, dict[str, object]] = {}
+        self._is_wanted: dict[int, bool] = {}
 
-    def record(self, level: int, text: str) -> logging.LogRecord:
-        """Return a record with a text that has no arguments."""
+    def write(self, level: int, text: str, more: Mapping[str, object]) -> None:
+        """Write a line with a text that has no arguments; `more` are attributes of its record."""
+        is_wanted = self._is_wanted.get(level)
+        if is_wanted is None:
+            is_wanted = self._is_wanted[level] = self._log.isEnabledFor(level)
+        if not is_wanted:
+            return
+        record = self.record(level, text, more)
+        if self._log.filters:
+            self._log.handle(record)
+        else:
+            _call(self._handlers, record)
+
+    def record(
+        self, level: int, text: str, more: Mapping[str, object] = NOTHING_MORE
+    ) -> logging.LogRecord:
+        """Return the record of such a line."""
         first = self._first.get(level)
         if first is None:
             name, file, function = self._place
             record = logging.LogRecord(name, level, file, 0, text, None, None, function)
-            self._first[level] = dict(vars(record))
-            return record
-        record = logging.LogRecord.__new__(logging.LogRecord)
-        record.__dict__ = {**first, "msg": text}
+            _name_subject(record)
+            first = self._first[level] = dict(vars(record))
+        record = _new_record(logging.LogRecord)
+        record.__dict__ = {**first, "msg": text, **more}
         return record

@@ -10,7 +10,7 @@ import pytest
 from tests.support.desk_world import BUY, DeskWorld
 from trueup.core.book.lifecycle import OrderStatus
 from trueup.journal.memory import MemoryJournal
-from trueup.logs import Lines, logger
+from trueup.logs import Lines, about_account, logger
 from trueup.runtime.sync.reconciler import SyncStatus
 
 
@@ -227,3 +227,28 @@ def test_the_lines_of_one_call_differ_in_text_and_level_and_share_the_rest() -> 
         k: v for k, v in vars(whole).items() if k not in moment
     }
     assert second.created == first.created
+
+
+def test_the_lines_of_one_call_are_written_as_the_logger_writes_them() -> None:
+    log = logger("trueup.of-written-lines")
+    log.propagate = False
+    log.setLevel(logging.INFO)
+    records: list[logging.LogRecord] = []
+    kept, broken = Kept(), Broken(RuntimeError("down"))
+    kept.emit = records.append  # type: ignore[method-assign]
+    log.addHandler(broken)
+    log.addHandler(kept)
+    with about_account("one@server"):
+        lines = Lines(log, __file__, "a_function")
+        for ticket in (1, 2):
+            lines.write(logging.WARNING, f"ticket {ticket}", {"ticket": ticket})
+        lines.write(logging.DEBUG, "not wanted", {})
+    assert broken.count == 2
+    assert [record.getMessage() for record in records] == ["ticket 1", "ticket 2"]
+    seen = [(vars(record)["account"], vars(record)["ticket"]) for record in records]
+    assert seen == [("one@server", 1), ("one@server", 2)]
+    log.addFilter(lambda record: vars(record)["ticket"] != 3)
+    for ticket in (3, 4):
+        lines.write(logging.WARNING, f"ticket {ticket}", {"ticket": ticket})
+    assert records[-1].getMessage() == "ticket 4"
+    assert len(records) == 3

@@ -31,11 +31,12 @@ def digest(positions: Iterable[Position], orders: Iterable[PendingOrder] = ()) -
     that brokers rewrite (comments).
     """
     total = rows = 0
+    copy, whole = _ROW_HASH.copy, int.from_bytes
     # The lines of `position_hash`, without its calls: a recovery hashes ten thousand rows.
     for position in positions:
-        hashing = _ROW_HASH.copy()
+        hashing = copy()
         hashing.update(position_line(position).encode())
-        total += int.from_bytes(hashing.digest(), "big")
+        total += whole(hashing.digest(), "big")
         rows += 1
     for order in orders:
         total += order_hash(order)
@@ -53,8 +54,9 @@ def position_line(position: Position) -> str:
     # As `to_units` does, without its calls: a recovery hashes ten thousand rows.
     return (
         f"p {position.identifier} {position.ticket} {position.symbol} {position.side._value_} "
-        f"{round(position.volume * _UNITS)} {round(position.price_open * _UNITS)} "
-        f"{round(position.sl * _UNITS)} {round(position.tp * _UNITS)} {position.magic}"
+        f"{(position.volume * _UNITS).__round__()} {(position.price_open * _UNITS).__round__()} "
+        f"{(position.sl * _UNITS).__round__()} {(position.tp * _UNITS).__round__()} "
+        f"{position.magic}"
     )
 
 

@@ -21,7 +21,8 @@ HIGHEST_PRICE = 1e12
 
 def to_units(value: float) -> int:
     """Return lots (or a price) as a whole number of 1e-8 units."""
-    return round(value * UNITS_PER_LOT)
+    # What `round` calls, without its search for the method, which takes three times as long.
+    return (value * UNITS_PER_LOT).__round__()
 
 
 def from_units(units: int) -> float:

@@ -200,6 +200,7 @@ def _position_adopted(book: BookState, event: events.PositionAdopted) -> None:
     # The ticket may have changed; the identifier is the ticket of the opening order.
     known = book.orders_by_ticket
     order = known.get(position.ticket) or known.get(position.identifier)
+    is_ours = order is not None and not order.is_stand_in
     if order is None:
         order = recovery_order(position, event.at_ns)
         book.orders[order.order_id] = book.orders_by_ticket[position.ticket] = order
@@ -219,7 +220,7 @@ def _position_adopted(book: BookState, event: events.PositionAdopted) -> None:
         explained_units=0 if tombstone and tombstone.deals else to_units(position.net_volume),
     )
     # Deals from before the adoption do not count, unless they can contain fills of our own orders.
-    if book.nets or not order.is_stand_in or (tombstone and tombstone.deals):
+    if is_ours or book.nets or (tombstone and tombstone.deals):
         await_deals(book, position)
 
 

@@ -21,8 +21,9 @@ PENDING_TYPES = {
     },
 }
 
-
 STAND_IN = "RECOVERY_"
+# A name of its own, as a recovery makes ten thousand orders; see `core.look.outcome`.
+_FILLED = OrderStatus.FILLED
 
 
 class Order(msgspec.Struct, gc=False, repr_omit_defaults=True):
@@ -152,7 +153,7 @@ def recovery_order(position: Position, at_ns: int) -> Order:
         entry_price=position.price_open,
         # The broker's time of the opening is better than the time of the adoption.
         entry_ns=position.time * 1_000_000_000 or at_ns,
-        status=OrderStatus.FILLED,
+        status=_FILLED,
         ticket=position.ticket,
         fill_price=position.price_open,
         filled_volume=position.volume,

@@ -24,6 +24,9 @@ from trueup.core.gateway_record import RecordMark
 from trueup.core.model import MarginMode, PendingOrder, Position
 from trueup.core.quantity import from_units
 
+# A name of its own, as a recovery asks ten thousand times; see `core.look.outcome`.
+_HEDGING = MarginMode.HEDGING
+
 
 class BookState:
     """Positions by identifier and orders by id; `version` counts the events applied.
@@ -100,7 +103,7 @@ class BookState:
     @property
     def nets(self) -> bool:
         """Whether a fill may reduce the opposite side without the ticket of a position to close."""
-        return self.account is None or self.account.margin_mode is not MarginMode.HEDGING
+        return self.account is None or self.account.margin_mode is not _HEDGING
 
     @property
     def shares_positions(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec
 
 from trueup.core.book import events
 from trueup.core.book.event_ids import step_id
@@ -22,6 +22,11 @@ from trueup.core.policy import Action
 from trueup.core.quantity import format_price
 
 NEXT_READING = "the next reading"
+# A name of its own: Python 3.11 takes long to find a member of an enumeration, and a recovery asks
+# for this member ten thousand times.
+_APPLY = Action.APPLY
+
+Rule = ParamSpec("Rule")
 
 
 class Outcome:
@@ -62,16 +67,28 @@ class Outcome:
         """Ask for the account's history since a time of the trade server's clock."""
         self.since_msc = min(self.since_msc or since_msc, since_msc)
 
-    def guard(self, row: Position | PendingOrder, rule: Callable[[], None]) -> bool:
+    def guard(
+        self,
+        row: Position | PendingOrder,
+        rule: Callable[Rule, None],
+        *args: Rule.args,
+        **kwargs: Rule.kwargs,
+    ) -> bool:
         """Apply the rule for a row; an error in the rule becomes a hold of this row only.
 
         If the error ended the sync, it would end every sync, and every start, at the same row.
         Returns whether the rule was applied without an error.
         """
         # Remember the lengths, because a failed rule may have added a part of its results.
-        before = tuple(map(len, self._lists))
+        before = (
+            len(self.events),
+            len(self.holds),
+            len(self.questions),
+            len(self.order_questions),
+            len(self.rechecks),
+        )
         try:
-            rule()
+            rule(*args, **kwargs)
         except Exception as error:  # noqa: BLE001 - an error of any kind concerns this row only
             for results, length in zip(self._lists, before, strict=True):
                 del results[length:]
@@ -96,7 +113,7 @@ class Outcome:
 
         Returns whether the changes were added.
         """
-        if action is Action.APPLY:
+        if action is _APPLY:
             self.events += changes
             return True
         # The id depends on the row's figures, so an approval applies to exactly this difference.

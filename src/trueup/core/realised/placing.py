@@ -12,7 +12,6 @@ position (MQL5 reference, DEAL_ORDER, DEAL_POSITION_ID), and each executed order
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 
 import msgspec
 
@@ -40,13 +39,13 @@ def explanations(inputs: SyncInputs, outcome: Outcome) -> None:
     if inputs.snapshot.evidence is None:
         return
     for position in book.unexplained.values():
-        outcome.guard(position, partial(_count_awaited, position, inputs, outcome))
+        outcome.guard(position, _count_awaited, position, inputs, outcome)
     for ticket, wanted in book.unbooked.items():
         row = row_of(ticket, wanted)
-        outcome.guard(row, partial(placement, ticket, wanted, inputs, outcome))
+        outcome.guard(row, placement, ticket, wanted, inputs, outcome)
     for identifier in inputs.rechecks:
         row = _last_seen(identifier, inputs) or row_of(identifier, Unbooked(""))
-        outcome.guard(row, partial(_recheck, identifier, inputs, outcome))
+        outcome.guard(row, _recheck, identifier, inputs, outcome)
 
 
 def _recheck(identifier: int, inputs: SyncInputs, outcome: Outcome) -> None:

@@ -9,8 +9,6 @@ be closed at the next snapshot.
 
 from __future__ import annotations
 
-from functools import partial
-
 import msgspec
 
 from trueup.core.book import events
@@ -60,19 +58,19 @@ def for_pending(found: Diff, inputs: SyncInputs, outcome: Outcome) -> None:
     if inputs.snapshot.evidence is None:
         _filled_unlisted(inputs, outcome)
     for order in found.pending_zombies:
-        outcome.guard(order, partial(_unknown, order, inputs, outcome))
+        outcome.guard(order, _unknown, order, inputs, outcome)
     for drift in found.pending_drifts:
-        outcome.guard(drift.remote, partial(_differs, drift, inputs, outcome))
+        outcome.guard(drift.remote, _differs, drift, inputs, outcome)
     canceled = _canceled_here(inputs, outcome)
     for order in found.pending_ghosts:
         # Our own cancellation needs no approval, also if this very reading has settled it.
         rule = _canceled if order.ticket in canceled else _gone
-        outcome.guard(order, partial(rule, order, inputs, outcome))
+        outcome.guard(order, rule, order, inputs, outcome)
     # A cancelled order that is listed again was handled above, and has no end to look for.
     listed = {order.ticket for order in found.pending_zombies}
     for order in inputs.book.ending.values() if inputs.snapshot.evidence else ():
         if order.ticket not in listed:
-            outcome.guard(order, partial(_canceled, order, inputs, outcome))
+            outcome.guard(order, _canceled, order, inputs, outcome)
 
 
 def _canceled_here(inputs: SyncInputs, outcome: Outcome) -> frozenset[int]:

@@ -11,7 +11,6 @@ Corrections of stops come first in a plan, because a removed stop is the most ur
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import msgspec
 
@@ -247,7 +246,7 @@ def _count_resolved(doubts: Sequence[Doubt], inputs: SyncInputs, outcome: Outcom
             continue
         wanted = Unbooked(order.symbol, to_units(trace.volume), trace.position)
         row, prefix = row_of(trace.ticket, wanted), f"{resolved_because(doubt)}; "
-        outcome.guard(row, partial(placement, trace.ticket, wanted, inputs, outcome, prefix))
+        outcome.guard(row, placement, trace.ticket, wanted, inputs, outcome, prefix)
 
 
 def _bind(inputs: SyncInputs, outcome: Outcome) -> None:
@@ -283,16 +282,16 @@ def _positions(found: Diff, inputs: SyncInputs, resolved: set[int], outcome: Out
     protection = Outcome()
     for zombie in found.zombies:
         is_ours = zombie.remote.identifier in resolved
-        outcome.guard(zombie.remote, partial(for_zombie, zombie, inputs, outcome, is_ours=is_ours))
+        outcome.guard(zombie.remote, for_zombie, zombie, inputs, outcome, is_ours=is_ours)
     for drift in found.drifts:
         # If the rule fails, its corrections of stops must not enter the plan either.
         stops = Outcome()
-        if outcome.guard(drift.remote, partial(for_drift, drift, inputs, stops, outcome)):
+        if outcome.guard(drift.remote, for_drift, drift, inputs, stops, outcome):
             protection.add(stops)
     for remote in found.updated:
-        outcome.guard(remote, partial(updated, remote, inputs, outcome))
+        outcome.guard(remote, updated, remote, inputs, outcome)
     for ghost in found.ghosts:
-        outcome.guard(ghost.local, partial(for_ghost, ghost, inputs, outcome))
+        outcome.guard(ghost.local, for_ghost, ghost, inputs, outcome)
     # Last, because the rules above may have counted the awaited deals already.
     found_again(inputs, outcome)
     explanations(inputs, outcome)

@@ -11,6 +11,7 @@ import msgspec
 from trueup.core.book import events
 from trueup.core.book.diff import PROTECTION, Drift, Zombie
 from trueup.core.book.fold import MADE_BY_DEALS
+from trueup.core.book.holdings import Tombstone
 from trueup.core.holds import Hold, HoldKind
 from trueup.core.look.inputs import SyncInputs
 from trueup.core.look.outcome import Outcome, late, newer, settling
@@ -24,19 +25,8 @@ from trueup.core.realised.recording import explain_change
 def for_zombie(zombie: Zombie, inputs: SyncInputs, outcome: Outcome, *, is_ours: bool) -> None:
     """Adopt a zombie, unless we closed it just before or it needs an approval."""
     remote = zombie.remote
-    # A list older than our own close still shows the position.
     tombstone = inputs.book.closed.get(remote.identifier)
-    if tombstone is not None and tombstone.version > inputs.asked_version:
-        outcome.holds.append(newer(remote))
-        return
-    if tombstone is not None and inputs.is_settling(tombstone.touched_ns):
-        sentence = f"Ticket {remote.ticket} was closed here and the broker still lists it"
-        outcome.holds.append(settling(remote, sentence, tombstone.touched_ns, inputs))
-        return
-    # After the settle window deals decide: they can prove that the list is still late.
-    if tombstone is not None and _is_late(remote, 0.0, tombstone.touched_ns, inputs, outcome):
-        sentence = f"Ticket {remote.ticket} was closed here and the broker still lists it"
-        outcome.holds.append(late(remote, sentence))
+    if tombstone is not None and _is_held_as_closed(remote, tombstone, inputs, outcome):
         return
     if changed_here(remote.symbol, inputs):
         outcome.holds.append(newer(remote))
@@ -61,6 +51,24 @@ def for_zombie(zombie: Zombie, inputs: SyncInputs, outcome: Outcome, *, is_ours:
     # The deals of a position that is not ours count from the first new deal only.
     if taken and (is_ours or inputs.is_shared or _has_deals_to_count(remote, inputs)):
         explain_change(remote, inputs, outcome)
+
+
+def _is_held_as_closed(
+    remote: Position, tombstone: Tombstone, inputs: SyncInputs, outcome: Outcome
+) -> bool:
+    """Return whether a listed position is held because the list may be older than its close."""
+    if tombstone.version > inputs.asked_version:
+        outcome.holds.append(newer(remote))
+        return True
+    sentence = f"Ticket {remote.ticket} was closed here and the broker still lists it"
+    if inputs.is_settling(tombstone.touched_ns):
+        outcome.holds.append(settling(remote, sentence, tombstone.touched_ns, inputs))
+        return True
+    # After the settle window deals decide: they can prove that the list is still late.
+    if _is_late(remote, 0.0, tombstone.touched_ns, inputs, outcome):
+        outcome.holds.append(late(remote, sentence))
+        return True
+    return False
 
 
 def _has_deals_to_count(remote: Position, inputs: SyncInputs) -> bool:

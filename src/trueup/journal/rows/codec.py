@@ -62,7 +62,8 @@ def encode(event: Event) -> Encoded:
 
 
 def _intent_of(event: Event) -> str | None:
-    return event.order_id if isinstance(event, OrderCreated) else None
+    # The exact type: `isinstance` is slow for all other classes of event.
+    return event.order_id if type(event) is OrderCreated else None
 
 
 def decode(position: int, kind: str, payload: bytes) -> Event:

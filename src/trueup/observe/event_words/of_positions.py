@@ -84,6 +84,9 @@ class OfClosed(Words[events.PositionClosed]):
     def tickets(self, event: events.PositionClosed) -> set[int]:
         return {event.position.ticket, event.position.identifier, *event.went_on_as}
 
+    def orders(self, event: events.PositionClosed) -> Iterable[int]:
+        return _orders_of(event)
+
     def count(self, event: events.PositionClosed) -> str:
         return f"Ticket {event.position.ticket}: {event.because}"
 
@@ -209,6 +212,9 @@ class OfDeals(Words[events.DealsRecorded]):
     def tickets(self, event: events.DealsRecorded) -> set[int]:
         return {event.position.ticket, event.position.identifier, *event.went_on_as}
 
+    def orders(self, event: events.DealsRecorded) -> Iterable[int]:
+        return _orders_of(event)
+
     def count(self, event: events.DealsRecorded) -> str:
         return f"Ticket {event.position.ticket}: {event.because}"
 
@@ -233,6 +239,13 @@ class OfHalt(Words[events.HaltRaised]):
 
     def tickets(self, event: events.HaltRaised) -> set[int]:
         return {event.identifier}
+
+
+def _orders_of(event: events.PositionClosed | events.DealsRecorded) -> list[int]:
+    """Return the tickets of the orders that opened a position and made its counted deals."""
+    # The identifier is the ticket of the order that opened the position.
+    position, orders = event.position, (deal.order for deal in event.booked)
+    return [position.identifier, *orders, position.ticket, *event.went_on_as]
 
 
 def drift_sentence(drift: events.PositionCorrected) -> str:

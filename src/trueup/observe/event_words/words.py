@@ -67,7 +67,7 @@ class Entry(NamedTuple):
     after: str = ""
 
 
-class Line(NamedTuple):
+class Line(msgspec.Struct, frozen=True, gc=False):
     """A log line: its level, its name for machines, the ticket, and the guide's text."""
 
     level: int
@@ -125,6 +125,10 @@ class Words(ABC, Generic[E]):
     @abstractmethod
     def tickets(self, event: E) -> set[int]:
         """Return the tickets and identifiers in the event; 0 stands for none."""
+
+    def orders(self, event: E) -> Iterable[int]:
+        """Return the tickets of the orders behind the event: first that of the position."""
+        return self.tickets(event)
 
     def count(self, event: E) -> str:
         """Return the sentence for the figure that `counts_as` names."""

@@ -232,9 +232,10 @@ class KeptBook:
 
     def _apply(self, history: Sequence[events.Event]) -> None:
         self._whole = False
+        apply = self.book.apply
         with self.changing():
             for event in history:
-                self.book.apply(event)
+                apply(event)
         self._whole = True
         for watcher in self.watchers:
             watcher(history)

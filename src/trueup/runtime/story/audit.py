@@ -16,7 +16,6 @@ from trueup.observe.event_words.words import AuditAction, Line, Words
 from trueup.turns import Turn
 
 AUDIT_ENTRIES_KEPT = 1000
-_WITH_DEALS = (events.PositionClosed, events.DealsRecorded)
 _Correction = tuple[events.Event, Words[Any]]
 
 log: Logger = logger("trueup.reconciler")
@@ -58,6 +57,9 @@ class AuditTrail:
             history: the events of the sync.
             book: the book after these events, which knows the orders behind them.
         """
+        if not history:
+            # A short way out: most syncs correct nothing.
+            return
         corrections = _corrections(history)
         self._keep(corrections)
         if log.isEnabledFor(logging.WARNING):
@@ -128,15 +130,12 @@ def sentence(event: events.Event) -> str:
 def _log(said: Iterable[Line], order_ids: Sequence[str], lines: Lines) -> None:
     """Write the guide's log lines of a correction, with the orders of ours behind it."""
     for line in said:
-        if not log.isEnabledFor(line.level):
-            continue
-        record = lines.record(line.level, line.text)
-        record.event, record.ticket = line.event, line.ticket
+        more: dict[str, object] = {"event": line.event, "ticket": line.ticket}
         if order_ids:
-            record.order_id = order_ids[0]
+            more["order_id"] = order_ids[0]
         if len(order_ids) > 1:
-            record.order_ids = list(order_ids)
-        log.handle(record)
+            more["order_ids"] = list(order_ids)
+        lines.write(line.level, line.text, more)
 
 
 def _orders_behind(event: events.Event, words: Words[Any], book: Book) -> list[str]:
@@ -147,14 +146,10 @@ def _orders_behind(event: events.Event, words: Words[Any], book: Book) -> list[s
     order_id = getattr(event, "order_id", "")
     if order_id:
         return [order_id]
-    tickets: Iterable[int] = words.tickets(event)
-    if isinstance(event, _WITH_DEALS):
-        # The identifier is the ticket of the order that opened the position.
-        tickets = [event.position.identifier, *(deal.order for deal in event.booked), *tickets]
     known = book.orders_by_ticket
     found: dict[str, None] = {}
-    for ticket in tickets:
+    for ticket in words.orders(event):
         order = known.get(ticket)
         if order is not None and not order.is_stand_in:
             found[order.order_id] = None
-    return list(found)
+    return [*found]
