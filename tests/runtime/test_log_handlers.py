@@ -235,7 +235,7 @@ def test_the_lines_of_one_call_are_written_as_the_logger_writes_them() -> None:
     log.setLevel(logging.INFO)
     records: list[logging.LogRecord] = []
     kept, broken = Kept(), Broken(RuntimeError("down"))
-    kept.emit = records.append  # type: ignore[method-assign]
+    kept.emit = records.append  # type: ignore[assignment]
     log.addHandler(broken)
     log.addHandler(kept)
     with about_account("one@server"):

@@ -104,7 +104,7 @@ def ask_for_list(forms: Forms, own: Own = NOTHING_OWN) -> Steps:
         return (yield from _by_symbol(forms, own))
     message = GET_ALL_POSITIONS if forms.form is Form.BARE else GET_POSITIONS
     answer = yield message
-    if isinstance(answer, Unknown):
+    if not isinstance(answer, Snapshot):
         # Another gateway may answer now, which does not understand the form.
         if forms.form is not Form.STAR and answer.reason is not Reason.OFFLINE:
             forms.forget_rows()

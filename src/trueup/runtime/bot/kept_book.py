@@ -161,8 +161,10 @@ class KeptBook:
             JournalAhead: events whose append seemed to fail are in the journal, and the book has
                 applied them.
         """
+        if self.journal is None:
+            return
         self.follow()
-        if self.journal is None or not self.trouble:
+        if not self.trouble:
             # Read while the journal works: an order that leaves without it needs the name.
             with suppress(JournalError):
                 _ = self.journal_id

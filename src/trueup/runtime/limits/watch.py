@@ -145,6 +145,8 @@ class LimitWatch:
 
     def restrictions(self) -> tuple[Restriction, ...]:
         """Return the limits that refuse every entry of their scope; asks nothing."""
+        if self.is_off:
+            return ()
         now_ns = self._clock.now_ns()
         locks = self._ours.book.reached
         found = []

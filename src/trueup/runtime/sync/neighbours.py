@@ -97,16 +97,16 @@ class Neighbours:
         self._first = self._last = self._last_ns = 0
         self._said: set[str] = set()
 
-    def believed(self, evidence: Evidence | None) -> None:
-        """Note the books that a believed reading names.
+    def believed(self, evidence: Evidence | None, asked_ns: int) -> None:
+        """Note the books that a believed reading names; on the guide's wire it names none.
 
-        On the guide's wire a reading names none.
+        `asked_ns` is the time of its question by the book's clock for ages.
         """
         self._of_gateway = ()
         if evidence is not None:
             self._of_gateway = tuple(neighbour.scope for neighbour in evidence.neighbours)
         elif self._place:
-            self._last, self._last_ns = next(_READINGS), self._own.age_ns
+            self._last, self._last_ns = next(_READINGS), asked_ns
             self._first = self._first or self._last
             _READERS.add(self)
         self._say()

@@ -31,7 +31,7 @@ from trueup.runtime.sync.reading_judge import ReadingJudge
 from trueup.runtime.sync.recall import Recall
 from trueup.runtime.sync.rechecks import Rechecks
 from trueup.runtime.sync.sources import Source
-from trueup.runtime.time.clock import Moment, moment
+from trueup.runtime.time.clock import Moment, moment, slept_since_ns
 
 log: Logger = logger("trueup.reconciler")
 
@@ -81,7 +81,7 @@ class Observation(msgspec.Struct, frozen=True):
     @property
     def follow_up(self) -> Question | None:
         """The question to ask before the plan is final, or None."""
-        if isinstance(self.verdict, Unknown) or self.verdict.snapshot.evidence is None:
+        if not isinstance(self.verdict, Trusted) or self.verdict.snapshot.evidence is None:
             return None
         before, wanted = self.asked.question, self.plan
         deals = (*before.explain, *wanted.questions, *wanted.rechecks)
@@ -252,6 +252,8 @@ class BrokerObserver:
 
         A reading uses only statements that were made before the reading was asked for.
         """
+        if not self.statements:
+            return
         in_doubt, stated_at = self._pm.book.in_doubt, self._stated_at
         kept = [
             key for key in self.statements if key in in_doubt and stated_at[key] >= asked.number
@@ -283,7 +285,7 @@ class BrokerObserver:
 
     def _has_slept_since(self, asked: Asked) -> bool:
         """Return whether the machine slept, or was paused, since a question was asked."""
-        return asked.at.slept_ns(moment(self._pm.clock)) > SLEPT_NS
+        return slept_since_ns(asked.at, self._pm.clock) > SLEPT_NS
 
     def _symbols(self) -> tuple[str, ...]:
         """Return the symbols to ask about: those of the policy, or those of orders in doubt.
@@ -328,7 +330,7 @@ class BrokerObserver:
 
     def _consider(self, reading: Reading, asked: Asked) -> Observation:
         verdict = self._judge.judge(reading, self._pm.book.bound)
-        if isinstance(verdict, Unknown):
+        if not isinstance(verdict, Trusted):
             # A gap in the readings: an order that is absent before and after it may have been there
             # between.
             self.absences = NONE_ABSENT

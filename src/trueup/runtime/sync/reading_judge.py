@@ -15,6 +15,7 @@ from trueup.core.account.trust import (
     seen_after,
     seen_without,
 )
+from trueup.core.model import Snapshot
 from trueup.gateway.client.reader import Reading
 
 
@@ -36,7 +37,7 @@ class ReadingJudge:
 
     def judge(self, reading: Reading, bound: Bound | None) -> Trusted | Unknown:
         """Return the reading as trusted, or the reason why not."""
-        if isinstance(reading, Unknown):
+        if not isinstance(reading, Snapshot):
             if self._seen is not None:
                 self._seen = seen_without(reading, self._seen)
             return reading
@@ -51,4 +52,4 @@ class ReadingJudge:
 
 def _is_old(verdict: Trusted | Unknown) -> bool:
     # An older reading must not be remembered: the next old reading would then pass.
-    return isinstance(verdict, Unknown) and verdict.reason is Reason.OLDER
+    return not isinstance(verdict, Trusted) and verdict.reason is Reason.OLDER

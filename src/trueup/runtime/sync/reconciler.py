@@ -13,7 +13,7 @@ from typing import Any
 
 from trueup.core.account.health import Restriction, health, restrictions
 from trueup.core.account.intended_account import IntendedAccount
-from trueup.core.account.trust import Bound, Reason, Unknown
+from trueup.core.account.trust import Bound, Reason, Trusted, Unknown
 from trueup.core.book import events
 from trueup.core.book.event_ids import change_id
 from trueup.core.book.lifecycle import OrderStatus
@@ -544,10 +544,11 @@ class StateReconciler:
 
     def _observe(self) -> Observation:
         """Observe now and wait for the answer."""
+        if not self._source.waits:
+            return self._observer.observe()
         self._call_duty.begin()
         observation = self._observer.observe()
-        if self._source.waits:
-            self._call_duty.end()
+        self._call_duty.end()
         return observation
 
     def _finish_observation(self) -> SyncResult | None:
@@ -559,7 +560,7 @@ class StateReconciler:
         return result
 
     def _finish(self, observation: Observation) -> SyncResult:
-        if isinstance(observation.verdict, Unknown):
+        if not isinstance(observation.verdict, Trusted):
             return self._not_believed(observation.verdict, observation.asked)
         try:
             # An outcome that is not journalled yet was not in the book this plan used, so do not
@@ -618,7 +619,7 @@ class StateReconciler:
             self._history.seen(snapshot.evidence)
         self.portfolio.see_for_limits(snapshot, asked.version)
         self._log_holds(snapshot, found)
-        self._neighbours.believed(snapshot.evidence)
+        self._neighbours.believed(snapshot.evidence, asked.at.age_ns)
         self.holds, self._shown, self._held_at = found.holds, (), asked.at
         # An approval applies to exactly one difference: drop it when its hold has ended.
         if self._observer.approved:

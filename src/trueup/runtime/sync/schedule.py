@@ -79,6 +79,11 @@ class SyncSchedule:
             date_ns: the date at `asked_ns`, because holds give their end as a date; by default
                 `asked_ns`.
         """
+        is_quiet = not (found.events or found.holds or found.questions)
+        if is_quiet and not self.awaited and not self._failures:
+            # A short way out: most readings bring nothing to wait for.
+            self.due_ns = asked_ns + round(interval_sec * SECOND_NS)
+            return
         wanted = _awaited(found)
         # News of any kind: after it the broker is asked every second again for the expected deals.
         if self._failures or found.events or not wanted <= self.awaited.keys():

@@ -47,10 +47,6 @@ class Moment(NamedTuple):
     age_ns: int
     waiting_ns: int
 
-    def slept_ns(self, later: Moment) -> int:
-        """Return how long the machine slept, or was paused, until a later moment."""
-        return (later.age_ns - self.age_ns) - (later.waiting_ns - self.waiting_ns)
-
 
 class Clock(Protocol):
     """A source of time; the module's docstring tells the purpose of each clock."""
@@ -71,6 +67,11 @@ class Clock(Protocol):
 def moment(clock: Clock) -> Moment:
     """Return the present moment by all three clocks."""
     return Moment(clock.now_ns(), clock.age_ns(), clock.waiting_ns())
+
+
+def slept_since_ns(begin: Moment, clock: Clock) -> int:
+    """Return how long the machine slept, or was paused, since a moment."""
+    return (clock.age_ns() - begin.age_ns) - (clock.waiting_ns() - begin.waiting_ns)
 
 
 class AgeClock:
@@ -108,14 +109,11 @@ class SystemClock:
 
     def __init__(self) -> None:
         self.age_ns: Callable[[], int] = AgeClock(uptime_ns, time.time_ns).now_ns
+        self.waiting_ns: Callable[[], int] = awake_ns
 
     def now_ns(self) -> int:
         """Return the date: nanoseconds of UTC since 1970, by the machine's wall clock."""
         return time.time_ns()
-
-    def waiting_ns(self) -> int:
-        """Return nanoseconds that stand while the machine sleeps, and never go back."""
-        return awake_ns()
 
     def sleep(self, seconds: float) -> None:
         """Let `seconds` pass."""

@@ -15,6 +15,7 @@ others     the same as without                             time.monotonic
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from collections.abc import Callable
@@ -55,10 +56,7 @@ else:
     else:
         _UPTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
-    def uptime_ns() -> int:
-        """Return the machine's uptime with the time asleep (ns)."""
-        return time.clock_gettime_ns(_UPTIME)
-
-    def awake_ns() -> int:
-        """Return the machine's uptime without the time asleep (ns)."""
-        return time.monotonic_ns()
+    uptime_ns = functools.partial(time.clock_gettime_ns, _UPTIME)
+    """Returns the machine's uptime with the time asleep (ns)."""
+    awake_ns = time.monotonic_ns
+    """Returns the machine's uptime without the time asleep (ns)."""
