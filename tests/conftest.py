@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -37,9 +38,12 @@ settings.load_profile("ci")
 
 
 # With which a person or a service manager ends a process.
-SIGNALS = ("SIGINT", "SIGTERM", "SIGBREAK")
+SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)
+]
 IN_MEMORY = Path("/dev/shm")
 ROOM_BYTES = 2 << 30
+NEW_OBJECTS = 50_000
 # Each process takes some 150 MB, and what it starts as much again.
 PROCESSES_MOST = 16
 
@@ -64,23 +68,27 @@ if sys.platform != "win32" and IN_MEMORY.is_dir() and _has_room(IN_MEMORY):
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
 
 
-@pytest.fixture(autouse=True)
-def signal_handlers() -> Iterator[None]:
-    """Put the handlers back: a command that is called in this process leaves its own."""
-    numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in numbers}
-    yield
-    for number, handler in before.items():
-        # None is a handler that was not set by Python.
-        if handler is not None and signal.getsignal(number) is not handler:
-            signal.signal(number, handler)
-
-
-@pytest.fixture(autouse=True)
-def logs() -> Iterator[None]:
-    """Put the settings of our logs back: a command that is called in this process has its own."""
-    with logs_as_before():
+@contextmanager
+def handlers_as_before() -> Iterator[None]:
+    """Put the handlers of signals back at the end."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
         yield
+    finally:
+        for number, handler in before.items():
+            # None is a handler that was not set by Python.
+            if handler is not None and signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
+    """Put back what a command that is called in this process leaves: its handlers and its logs.
+
+    A fixture would do it, too, but for twice the CPU, and each of the tests needs it.
+    """
+    with handlers_as_before(), logs_as_before():
+        return (yield)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -145,13 +153,15 @@ def pytest_collection() -> Generator[None, object, object]:
     """Keep what is collected, a million objects, out of every search for garbage.
 
     To look through them again and again took a tenth of the whole run. What of it is garbage
-    stays: to find it takes as long as one of those searches, and it is little.
+    stays: to find it takes as long as one of those searches, and it is little. Between searches
+    there may be more new objects than usual: a search among few finds nothing.
     """
     gc.disable()
     try:
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(NEW_OBJECTS, *gc.get_threshold()[1:])
         gc.enable()
 
 

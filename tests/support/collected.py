@@ -26,6 +26,8 @@ from _pytest.config import _prepareconfig
 from tests.support import forked
 from tests.support.rewriting import rewrite_missing
 
+# Less is not in the list of `--durations`.
+SHOWN_SEC = 0.005
 _BEGIN = f"""
 import sys
 sys.path.insert(0, {str(forked.ROOT)!r})
@@ -50,7 +52,9 @@ def begin(config: pytest.Config) -> bool:
     """
     processes: list[str] = getattr(config.option, "tx", [])
     is_plain = set(processes) == {"popen"} and not hasattr(config, "workerinput")
-    if not forked.CAN_FORK or not is_plain or len(processes) < 2 or config.option.collectonly:
+    # A report in JUnit's format needs each message.
+    is_other = config.option.collectonly or config.option.xmlpath
+    if not forked.CAN_FORK or not is_plain or len(processes) < 2 or is_other:
         return False
     from xdist.workermanage import _sys_path
 
@@ -139,8 +143,6 @@ class _Collected:
 
     def work(self, channel: Any) -> None:
         """Run the tests that come from the channel, as a process of xdist does."""
-        from xdist import remote
-
         told, _, options, _ = channel.receive()
         os.environ["PYTEST_XDIST_TESTRUNUID"] = told["testrunuid"]
         os.environ["PYTEST_XDIST_WORKER"] = told["workerid"]
@@ -151,9 +153,7 @@ class _Collected:
         capture = config.pluginmanager.getplugin("capturemanager")
         capture.start_global_capturing()
         capture.suspend_global_capture()
-        # It names itself so.
-        interactor: Any = remote.WorkerInteractor(config, channel)
-        remote.interactor = interactor
+        interactor = _interactor(config, channel)
         interactor.pytest_sessionstart(session)
         for report in self._failed:
             interactor.pytest_collectreport(report)
@@ -168,6 +168,29 @@ class _Collected:
         finally:
             config.hook.pytest_sessionfinish(session=session, exitstatus=session.exitstatus)
             config._ensure_unconfigure()
+
+
+def _interactor(config: pytest.Config, channel: Any) -> Any:
+    """Return what tells the starter of this process what its tests do."""
+    from xdist import remote
+
+    class Interactor(remote.WorkerInteractor):  # type: ignore[misc]
+        """It leaves out what nobody is shown: half of the messages, and of what they cost."""
+
+        @pytest.hookimpl
+        def pytest_runtest_logstart(self) -> None:
+            """Tell nothing: what has begun is not shown where several run at once."""
+
+        @pytest.hookimpl
+        def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+            """Tell of preparing and tidying up only what a person might look for."""
+            is_plain = report.passed and not report.sections and not report.user_properties
+            if report.when == "call" or not is_plain or report.duration > SHOWN_SEC:
+                super().pytest_runtest_logreport(report)
+
+    # The class speaks of its one object by this name.
+    remote.interactor = Interactor(config, channel)
+    return remote.interactor
 
 
 _collected: list[_Collected] = []

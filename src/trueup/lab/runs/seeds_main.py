@@ -6,6 +6,7 @@ line. The line gives the strategy first, and then groups of seeds. The process e
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from contextlib import suppress
@@ -13,11 +14,16 @@ from contextlib import suppress
 from trueup.gateway.worker.module_process import inherited_line
 from trueup.lab.runs.run import outcome_of
 
+# A run makes millions of objects, and little of it is garbage that has to be looked for.
+NEW_OBJECTS = 50_000
+
 
 def main(number: str) -> None:
     """Answer each group of seeds from the line with its results."""
     # Ctrl-C is for the calling program, which ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.freeze()
+    gc.set_threshold(NEW_OBJECTS, *gc.get_threshold()[1:])
     with suppress(EOFError, OSError):
         line = inherited_line(number)
         strategy = line.recv()
