@@ -7,8 +7,8 @@ replayed from the start.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from trueup.core.book import events
@@ -209,17 +209,12 @@ class KeptBook:
                 self.checkpoint()
                 self.journal.close()
 
-    @contextmanager
-    def changing(self) -> Iterator[None]:
+    def changing(self) -> Changing:
         """Mark a change of the book.
 
         Other threads see the state before or after the `with` block, never the state within.
         """
-        self.changes += 1
-        try:
-            yield
-        finally:
-            self.changes += 1
+        return Changing(self)
 
     def _load(self, journal: Journal) -> None:
         saved = journal.latest_checkpoint()
@@ -318,6 +313,21 @@ class KeptBook:
         found = list(journal.read(after=self.book.version))
         self._apply(found)
         self.on_found(found)
+
+
+class Changing:
+    """Marks a change of a book in a `with` block; most syncs make one."""
+
+    __slots__ = ("_kept",)
+
+    def __init__(self, kept: KeptBook) -> None:
+        self._kept = kept
+
+    def __enter__(self) -> None:
+        self._kept.changes += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._kept.changes += 1
 
 
 def _first_hash(journal: Journal) -> bytes:

@@ -277,9 +277,13 @@ class BrokerObserver:
         symbols = self._symbols()
         now = (question.own, question.book, question.scope, question.symbols)
         if now != (own, book, scope, symbols):
+            is_usual = question is self._question
             question = msgspec.structs.replace(
                 question, own=own, book=book, scope=scope, symbols=symbols
             )
+            if is_usual:
+                # The next question probably has the same.
+                self._question = question
         at, version = moment(self._pm.clock), self._pm.book.version
         return Asked(at, version, question, self._count, follow_ups)
 

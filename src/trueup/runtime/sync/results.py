@@ -14,6 +14,8 @@ from trueup.core.tables import table
 from trueup.observe.event_words.table import words_of
 from trueup.runtime.time.clock import utc
 
+NO_PLAN = Plan()
+
 
 class SyncStatus(enum.Enum):
     """How a sync ended.
@@ -90,7 +92,7 @@ class SyncResult:
     errors: list[str] = dataclasses.field(default_factory=list)
     timestamp: dt.datetime = dataclasses.field(default_factory=lambda: utc(None))
     sync_time_ms: float = 0.0
-    plan: Plan = dataclasses.field(default_factory=Plan)
+    plan: Plan = NO_PLAN
     holds: tuple[Hold, ...] = ()
     explanations: list[str] = dataclasses.field(default_factory=list)
     orders: list[str] = dataclasses.field(default_factory=list)
