@@ -6,6 +6,7 @@ import itertools
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from tests.support.posix_limits import posix_only
 from trueup.doors.accounts import control, wakeups
 from trueup.doors.accounts.accounts_loop import AccountsLoop
 from trueup.doors.accounts.control import AccountsControl
+from trueup.doors.accounts.entry import AccountEntry
 from trueup.doors.accounts.file import read_accounts
 from trueup.doors.accounts.lateness import Lateness
 from trueup.doors.accounts.machine import AccountMachine, State, spread_of
@@ -167,9 +169,9 @@ class Stub:
         self.machine, self._clock, self._broken = machine, clock, broken
         self.looks = 0
         self.is_syncing = self.awaits_price = self.is_stopped = False
-        self.unknown = self.price_due_ns = None
+        self.unknown = self.price_due_ns = self.paused = None
         self.due_age_ns = 0
-        self.reconciler = self.loop = self.gateway = self
+        self.reconciler = self.loop = self.gateway = self.account = self.manager = self
 
     def look(self) -> bool:
         """Count a step, and be due again a day later."""
@@ -182,6 +184,9 @@ class Stub:
         if self._broken:
             raise OSError("too many open files")
         return Signals()
+
+    def note_stop(self, who: str, why: str) -> None:
+        """Note nothing."""
 
     def close(self) -> None:
         """Close nothing."""
@@ -215,6 +220,41 @@ def test_an_account_that_fails_in_an_unforeseen_way_stops_no_other(
     assert "Does not run: too many open files" in caplog.text
     # What was due and came earlier does not pile up.
     assert len(loop._due) < 100
+
+
+@pytest.mark.parametrize("first", ["changed", "removed"])
+def test_a_change_that_is_taken_back_while_an_account_is_busy_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    monkeypatch.setattr(AccountMachine, "open", lambda machine: None)
+    clock = ManualClock()
+    loop = AccountsLoop(clock)
+    (entry,) = read_accounts(accounts(tmp_path, "volume = 0.1")).entries
+    machine = AccountMachine(entry, clock, loop.late)
+    stub: Any = Stub(machine, clock, broken=False)
+    machine.opened, machine.state = stub, State.RUNNING
+    loop.machines[entry.name] = machine
+    is_over = threading.Event()
+    # As an order that waits for its reply.
+    loop._submit(machine, is_over.wait)
+    if first == "removed":
+        loop.drop(entry.name, "the file", "no longer in it")
+    else:
+        settings = entry.settings.model_copy(update={"trueup_volume": 5.0})
+        loop.want(msgspec.structs.replace(entry, settings=settings), "the file")
+    loop.want(entry, "the file")
+    is_over.set()
+
+    found: list[AccountEntry] = []
+
+    def turn() -> None:
+        clock.advance(0.5)
+        if machine not in loop._busy and entry.name not in loop._wanted:
+            found.extend(one.entry for one in loop.machines.values())
+            loop.stop()
+
+    loop.run(turn)
+    assert found == [entry]
 
 
 @pytest.mark.parametrize("state", [State.WAITING, State.STOPPED])

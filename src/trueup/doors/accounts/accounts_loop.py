@@ -79,7 +79,10 @@ class AccountsLoop:
         machine = self.machines.get(entry.name)
         if machine is None:
             self._add(entry)
-        elif machine.entry != entry or machine.state is State.CLOSED:
+            return
+        # A change may wait for a job of the account: the last word counts, also to stay as it is.
+        is_changing = entry.name in self._wanted
+        if is_changing or machine.entry != entry or machine.state is State.CLOSED:
             self._change(machine, entry, who, why)
 
     def drop(self, name: str, who: str, why: str) -> None:
