@@ -160,6 +160,24 @@ def test_a_receiver_that_hangs_and_one_that_refuses_delay_no_other(store: Store)
     assert [one.bodies for one in receivers] == [["m0", "m1", "m2"]] * 3
 
 
+def test_a_stop_at_any_moment_ends_the_thread_of_a_receiver(store: Store) -> None:
+    class StopComes(threading.Event):
+        """The news of a receiver, which a stop sets right before they count as seen."""
+
+        def clear(self) -> None:
+            sending.stop(0)
+            self.set()
+            super().clear()
+
+    sending = Sending(store, [], clock)
+    news = StopComes()
+    news.set()
+    thread = threading.Thread(target=sending._run, args=(Notebook(), news), daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
 def test_a_receiver_that_comes_back_gets_one_message_about_many(store: Store) -> None:
     notebook = Notebook()
     made = [message(f"m{number}.") for number in range(1_000)]

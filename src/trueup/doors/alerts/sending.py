@@ -78,11 +78,12 @@ class Sending:
     def _run(self, receiver: Sends, news: threading.Event) -> None:
         pause_sec = self._first_pause_sec
         while not self._is_over.is_set():
-            news.clear()
             why = self._send_next(receiver)
             if why is None:
                 pause_sec = self._first_pause_sec
                 news.wait()
+                # Before the next look at the store and at the end, so that no news is missed.
+                news.clear()
             elif why:
                 log.warning(
                     "[ALERT] Not sent to %s: %s; again in %.0f s",
