@@ -55,8 +55,8 @@ bench: setup ## Measure the speeds into benchmarks/results and their page: make 
 gate: setup ## Count instructions against the merge base; red if a path needs over 3 % more
 	$(BIN)/python scripts/instruction_gate.py $(ARGS)
 
-soak: setup ## Run the long tests, with many more examples
-	$(BIN)/python -m pytest -m soak --hypothesis-profile=soak --timeout=0 $(ARGS)
+soak: setup ## Run the long tests, and the properties with many more examples
+	$(BIN)/python -m pytest -m "soak or hypothesis" --hypothesis-profile=soak --timeout=0 $(ARGS)
 
 crash: setup ## Kill, freeze and break real processes at random: make crash ARGS="--events 300 --seed 7"
 	$(BIN)/python -m tests.crash.harness $(ARGS)

@@ -191,6 +191,16 @@ def test_a_server_that_was_killed_is_started_again(
     assert parents[0] != parents[1]
 
 
+def test_a_server_imports_the_commands_that_it_is_started_with(
+    tmp_path: Path, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forked, "_servers", [])
+    forked.begin("page", "no-such-command")
+    (tmp_path / "look.py").write_text("import sys\nprint(*sys.modules)\n", encoding="utf-8")
+    done = forked.run(["look.py"], cwd=tmp_path, env=variables, timeout=LONG_SEC)
+    assert "trueup.doors.page.serve" in done.stdout.split()
+
+
 ENDS = """
 import atexit, gc, sys, threading
 class Told:

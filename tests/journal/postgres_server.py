@@ -107,6 +107,12 @@ def _rows(
     return cursor.fetchall() if cursor.description else []
 
 
+def _remove_at_the_end_of(process: int, folder: Path) -> None:
+    """Remove a folder at the end of its maker, and not of a process forked from that."""
+    if process == os.getpid():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 class PostgresServer:
     """One server in a folder of its own, on a socket in that folder (on Windows: a free port).
 
@@ -210,6 +216,8 @@ class PostgresServer:
     def _initialise(self) -> None:
         """Make the data folder: by initdb for the first server of this process, else a copy.
 
+        A process that was forked has the template of the one that it was forked from.
+
         `initdb` takes as much CPU as the server itself in many tests.
         """
         template = self._templates.get(self._programs_asked)
@@ -217,7 +225,7 @@ class PostgresServer:
             command = ["initdb", "--pgdata", "data", "--username", "trueup", "--auth", "trust"]
             self._run(*command, "--no-sync", "--encoding", "UTF8", "--no-locale", "--wal-segsize=1")
             template = Path(tempfile.mkdtemp(prefix="trueup-pg-template-", dir=_root()))
-            atexit.register(shutil.rmtree, template, ignore_errors=True)
+            atexit.register(_remove_at_the_end_of, os.getpid(), template)
             shutil.copytree(self.folder / "data", template / "data")
             self._templates[self._programs_asked] = template
             return

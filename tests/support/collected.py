@@ -16,7 +16,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -26,6 +28,8 @@ from _pytest.config import _prepareconfig
 from tests.support import forked
 from tests.support.rewriting import rewrite_missing
 
+# Many tests start these.
+COMMANDS = ("terminal", "gateway", "run", "paper", "status", "page", "mcp", "alerts", "metrics")
 # Less is not in the list of `--durations`.
 SHOWN_SEC = 0.005
 _BEGIN = f"""
@@ -91,14 +95,14 @@ class _Collected:
     """The tests of a run, in the process that has collected them and in those forked from it."""
 
     def __init__(self, socket: str, processes: int) -> None:
+        self._preparing: Thread | None = None
         self._listening = forked.listen(socket)
         self._processes = processes
         self._failed: list[pytest.CollectReport] = []
         self._session: Any = None
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
-        """Start the fork server of the tests, and compile what is missing, on several cores."""
-        forked.begin()
+        """Compile what is missing; have another core prepare what all tests together need."""
         helpers = []
         for number in range(1, min(self._processes, os.cpu_count() or 1)):
             helper = os.fork()
@@ -109,6 +113,11 @@ class _Collected:
         rewrite_missing(session.config, 0)
         for helper in helpers:
             os.waitpid(helper, 0)
+        is_whole = session.config.args_source is pytest.Config.ArgsSource.TESTPATHS
+        forked.begin(*(COMMANDS if is_whole else ()))
+        if is_whole:
+            self._preparing = Thread(target=_prepare_database)
+            self._preparing.start()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collection(self) -> Generator[None, object, object]:
@@ -127,6 +136,8 @@ class _Collected:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
         """Fork for each process that is asked for; in it, do what its starter says."""
+        if self._preparing is not None:
+            self._preparing.join()
         capture: Any = session.config.pluginmanager.getplugin("capturemanager")
         capture.stop_global_capturing()
         request = forked.serve(self._listening, lambda _: True)
@@ -168,6 +179,17 @@ class _Collected:
         finally:
             config.hook.pytest_sessionfinish(session=session, exitstatus=session.exitstatus)
             config._ensure_unconfigure()
+
+
+def _prepare_database() -> None:
+    """Make the data of a PostgreSQL server, which the tests' processes copy."""
+    # What is wrong, or missing, the test that needs it says.
+    with suppress(Exception):
+        from tests.journal.postgres_server import PostgresServer, binaries
+
+        programs = binaries()
+        if programs is not None:
+            PostgresServer(programs).remove()
 
 
 def _interactor(config: pytest.Config, channel: Any) -> Any:

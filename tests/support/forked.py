@@ -33,6 +33,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, Protocol, TextIO
@@ -44,6 +45,7 @@ CAN_FORK: Final = hasattr(os, "fork") and hasattr(os, "pidfd_open")
 MOST_BYTES = 150_000
 READY, _FRESH = b"ready", b"fresh"
 _OPTIONS: Final = ("-P", "-u")
+_SERVE: Final = "--serve"
 # What UTF-8 mode has of itself, but for the errors, which `_become` sets.
 _DEFAULTS: Final = {"PYTHONIOENCODING": "utf-8"}
 # What the commands import while they run, beside their modules.
@@ -161,14 +163,14 @@ def _has_data(line: socket.socket | int, seconds: float | None) -> bool:
 class _Server:
     """The fork server of this process of tests."""
 
-    def __init__(self) -> None:
+    def __init__(self, *commands: str) -> None:
         self._owner = os.getpid()
         self._folder = tempfile.mkdtemp(prefix="trueup-fork-")
         self.path = str(Path(self._folder) / "socket")
         self.variables = {**_of_python(os.environ), "PYTHONUTF8": "1", **_DEFAULTS}
         kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
         self._process = subprocess.Popen(
-            [sys.executable, __file__, self.path],
+            [sys.executable, __file__, _SERVE, self.path, *commands],
             env={**kept, **self.variables, "PYTHONPATH": os.pathsep.join(OURS)},
             cwd=self._folder,
             # The server ends when the other end of this pipe is closed, however that comes.
@@ -203,9 +205,13 @@ class _Server:
 _servers: list[_Server] = []
 
 
-def begin() -> None:
-    """Start the server now; processes that are forked from this one may take it over."""
-    _servers.append(_Server())
+def begin(*commands: str) -> None:
+    """Start the server now; processes that are forked from this one may take it over.
+
+    Args:
+        commands: those of trueup that it imports at once, while this process does something else.
+    """
+    _servers.append(_Server(*commands))
 
 
 def take_over() -> None:
@@ -463,18 +469,23 @@ def _is_imported(request: Request) -> bool:
     words = request.words
     is_command = words[0] == "-m" and words[1] in ("trueup", LEASHED)
     name = next((word for word in words[2 if is_command else 0 :] if word[:1] != "-"), "")
-    if name not in _imported:
-        _imported.add(name)
-        # What cannot be imported, such as an extra that is not installed, is the program's to tell.
-        with suppress(Exception):
-            if is_command:
-                _import_command(name)
-            elif words[0] != "-m":
-                _import_of_file(Path(request.folder, name))
-        # What is there already is not looked at by a child's collector, so it stays shared.
-        gc.collect()
-        gc.freeze()
+    if is_command:
+        _import_once(name, partial(_import_command, name))
+    elif words[0] != "-m":
+        _import_once(name, partial(_import_of_file, Path(request.folder, name)))
     return len(os.listdir("/proc/self/task")) == 1 and not request.has_modules
+
+
+def _import_once(name: str, how: Callable[[], None]) -> None:
+    if name in _imported:
+        return
+    _imported.add(name)
+    # What cannot be imported, such as an extra that is not installed, is the program's to tell.
+    with suppress(Exception):
+        how()
+    # What is there already is not looked at by a child's collector, so it stays shared.
+    gc.collect()
+    gc.freeze()
 
 
 def _import_command(name: str) -> None:
@@ -638,10 +649,14 @@ def _relay(path: str, arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 2:
+    if sys.argv[1] != _SERVE:
         sys.exit(_relay(sys.argv[1], sys.argv[2:]))
+    _path, *_commands = sys.argv[2:]
     for _name in _ALWAYS:
         import_module(_name)
-    _found = serve(listen(sys.argv[1]), _is_imported)
+    _listening = listen(_path)
+    for _name in _commands:
+        _import_once(_name, partial(_import_command, _name))
+    _found = serve(_listening, _is_imported)
     if _found is not None:
-        _run_to_the_end(_found, sys.argv[1])
+        _run_to_the_end(_found, _path)
