@@ -18,6 +18,8 @@ from trueup.errors import JournalConflict, JournalError
 from trueup.journal import JournalAhead, open_journal
 from trueup.journal.backends.postgres import SessionClaim
 from trueup.journal.writing.store import StoredJournal
+from trueup.runtime.bot.kept_book import KeptBook
+from trueup.runtime.time.clock import ManualClock
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="the proxy is a Unix socket's")
 
@@ -44,6 +46,20 @@ def fail_one_append(journal: StoredJournal, proxy: CommitProxy, loses: Loses) ->
         journal.append(orders(2, 3))
     assert proxy.loses is Loses.NOTHING
     proxy.accepts = True
+
+
+@posix_only
+def test_book_says_what_is_not_known_while_the_server_cannot_be_reached(
+    journal: StoredJournal, proxy: CommitProxy
+) -> None:
+    kept = KeptBook(journal, STREAM, ManualClock(1))
+    proxy.loses, proxy.accepts = Loses.THE_ANSWER, False
+    with pytest.raises(JournalError, match="It is not known whether it was written"):
+        kept.commit(orders(2, 3))
+    proxy.accepts = True
+    with pytest.raises(JournalAhead):
+        kept.find_out()
+    assert {"order-2", "order-3"} <= kept.book.orders.keys()
 
 
 @posix_only

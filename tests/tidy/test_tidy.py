@@ -31,7 +31,11 @@ CATCH_ALL = (
     # A run that breaks off is told with its seed.
     *("lab/runs/run.py", "lab/fleet/run.py", "lab/fleet/tasks.py"),
     # What fails for one account must not end the others.
-    *("doors/accounts/machine.py", "doors/accounts/control.py", "gateway/client/renewals.py"),
+    *(
+        "doors/accounts/machine.py",
+        "doors/accounts/process_control.py",
+        "gateway/client/renewals.py",
+    ),
     # Without heartbeats all accounts of a node would go to others.
     *("doors/fleet/node.py", "doors/fleet/telling.py"),
     # An answer that nobody gives would be waited for each time anew.

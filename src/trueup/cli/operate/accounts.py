@@ -35,7 +35,7 @@ def accounts(
     of 100 of its syncs began.
     With --reread, the file is read again at once: accounts are added, changed and removed, and the
     journal of each has your name. Exit code 0: all accounts run. 1: one does not, or cannot read
-    its broker. 2: no such process runs here.
+    its broker, or the process waits for its database. 2: no such process runs here.
     """
     found = account_processes()
     if not found:
@@ -46,18 +46,25 @@ def accounts(
     else:
         say("\n\n".join("\n".join(_lines(one)) for one in told))
     rows = [row for one in told for row in one["accounts"]]
-    exit_needing_a_person(any(row["trouble"] or row["state"] != "running" for row in rows))
+    waits = any(one["waits_for"] for one in told)
+    exit_needing_a_person(waits or any(row["trouble"] or row["state"] != "running" for row in rows))
 
 
 def _told(bot: Bot, *, reread: bool, who: str, why: str) -> dict[str, Any]:
     line = Line(bot)
     if reread:
         line.ask("reread", who=who, why=why)
-    return {key: value for key, value in line.ask("accounts").items() if key != "ok"}
+    answer = line.ask("accounts")
+    del answer["ok"]
+    # A process of an earlier release never waits.
+    return {"waits_for": "", **answer}
 
 
 def _lines(told: dict[str, Any]) -> list[str]:
     late, rows = told["late_ms"], told["accounts"]
+    if told["waits_for"]:
+        since = f"{told['pid']}, since {told['started']}: no account runs yet."
+        return said("Process", since) + said("Waits", told["waits_for"])
     running = sum(row["state"] == "running" for row in rows)
     lines = said(
         "Process",

@@ -19,6 +19,7 @@ from trueup.cli.terminal.running_terminal import terminal_lines
 from trueup.core.dates import iso
 from trueup.observe.status.status import State, Status, nothing_here
 from trueup.observe.status_text import write_status
+from trueup.runtime.control.bots import account_processes
 from trueup.runtime.control.gathering import (
     WORST_FIRST,
     AnswerUnreadable,
@@ -29,6 +30,7 @@ from trueup.runtime.time.clock import SystemClock
 from trueup.sim.process.whereabouts import ask, find_terminal
 
 HOW_TO_START = "Start a bot with `trueup run` or `trueup paper`."
+ASK_PROCESS = "A process of many accounts is here: `trueup accounts` tells why none of them runs."
 
 
 def status(
@@ -52,7 +54,8 @@ def status(
     told = [*found, *([] if left is None else [left])]
     terminal = find_terminal()
     if not told:
-        told = [nothing_here(iso(SystemClock().now_ns()), HOW_TO_START)]
+        detail = ASK_PROCESS if account_processes() else HOW_TO_START
+        told = [nothing_here(iso(SystemClock().now_ns()), detail)]
     if as_json:
         facts = None
         if terminal is not None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -19,35 +18,23 @@ import msgspec
 from trueup.core.dates import iso
 from trueup.doors.accounts.accounts_loop import AccountsLoop
 from trueup.doors.accounts.machine import ATTENDED_NS, AccountMachine, State
+from trueup.doors.accounts.process_control import ProcessCommand, ProcessControl
 from trueup.errors import SettingsError, TrueupError
-from trueup.gateway.server.sockets import READ_SEC, Server, anybody
 from trueup.journal.backends.location import database_at, is_file
-from trueup.logs import Logger, about_account, logger
+from trueup.logs import about_account
 from trueup.observe.status.facts import BotFacts
-from trueup.runtime.control.bots import Bot, process_file, state_file
+from trueup.runtime.control.bots import Bot, state_file
 from trueup.runtime.control.commands.bot_commands import BotCommands
-from trueup.runtime.control.listener import ANY_PORT, forget_dead, noted
-from trueup.runtime.time.clock import Clock, utc
-
-log: Logger = logger("trueup.run")
+from trueup.runtime.control.listener import noted
+from trueup.runtime.time.clock import Clock
 
 # A command waits so long for its account, which may wait for the broker's reply to an order.
 TURN_SEC = 3.0
-POLL_MS = 200
 # The times in the state files are at most this old; a thousand files are written in that time.
 REFRESH_NS = 30_000_000_000
 
 
-class ProcessCommand(msgspec.Struct):
-    """A command to the process or to one of its accounts; the latter has more fields."""
-
-    command: str
-    account: str = ""
-    who: str = "a person"
-    why: str = ""
-
-
-class AccountsControl:
+class AccountsControl(ProcessControl):
     """Takes the commands of a second shell, in a thread.
 
     Args:
@@ -56,42 +43,22 @@ class AccountsControl:
         reread: reads the file of the accounts again; takes who asks for it, and why.
 
     Raises:
-        OSError: no loopback port is free, or the state folder cannot be written.
-        SettingsError: the state folder's path is not a folder.
+        TrueupError: no loopback port is free, or the state folder cannot be written.
     """
 
     def __init__(
         self, loop: AccountsLoop, clock: Clock, reread: Callable[[str, str], None]
     ) -> None:
-        forget_dead()
+        super().__init__(clock)
         self._loop, self._clock, self._reread = loop, clock, reread
-        self._pid = os.getpid()
-        self._started = utc(clock.now_ns()).isoformat(timespec="seconds")
-        self._server = Server(ANY_PORT, anybody(self._handle))
-        self._file = process_file(self._pid)
         self._commands: dict[AccountMachine, BotCommands] = {}
         self._bots: dict[AccountMachine, Bot] = {}
         self._refresh_ns = clock.age_ns() + REFRESH_NS
-        self._is_over = False
-        self._thread = threading.Thread(target=self._run, name="commands", daemon=True)
-        try:
-            self._file.write(Bot(self._pid, self._server.endpoint, "", self._started))
-        except OSError:
-            self._server.close()
-            raise
-        self._thread.start()
+        self.start()
 
     def prepare(self, machine: AccountMachine) -> None:
         """Let a second shell reach an account from its opening to its end."""
         machine.on_open, machine.on_close = self._opened, self._closed
-
-    def close(self) -> None:
-        """Stop taking commands, and remove the state file."""
-        self._is_over = True
-        self._thread.join()
-        self._file.remove(self._pid)
-        # The last answer may be the one to `trueup stop`.
-        self._server.close(READ_SEC)
 
     # Called by the account's own thread.
 
@@ -131,12 +98,11 @@ class AccountsControl:
 
     # The thread of the commands.
 
-    def _run(self) -> None:
-        while not self._is_over:
-            self._server.serve_once(POLL_MS)
-            if self._clock.age_ns() >= self._refresh_ns:
-                self._refresh_ns = self._clock.age_ns() + REFRESH_NS
-                self._refresh()
+    def look(self) -> None:
+        """Write the times into the state files, where they are old."""
+        if self._clock.age_ns() >= self._refresh_ns:
+            self._refresh_ns = self._clock.age_ns() + REFRESH_NS
+            self._refresh()
 
     def _refresh(self) -> None:
         for machine, bot in list(self._bots.items()):
@@ -150,21 +116,15 @@ class AccountsControl:
                 finally:
                     machine.lock.release()
 
-    def _handle(self, raw: bytes) -> bytes:
-        try:
-            command = msgspec.json.decode(raw, type=ProcessCommand)
-            if command.account:
-                return self._of_account(command.account, raw)
-            return msgspec.json.encode({"ok": True, **self._of_process(command)})
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            because = f"The command cannot be read: {error}."
-        except TrueupError as error:
-            because = str(error)
-        except Exception as error:
-            # Without this thread nobody could reach any account.
-            log.exception("[CONTROL] A command failed")
-            because = f"The command failed, see the log: {type(error).__name__}: {error}."
-        return msgspec.json.encode({"ok": False, "error": because})
+    def answer(self, command: ProcessCommand, raw: bytes) -> dict[str, Any] | bytes:
+        """Carry out a command to the process, or to one of its accounts.
+
+        Raises:
+            TrueupError: the command is refused, with this text.
+        """
+        if command.account:
+            return self._of_account(command.account, raw)
+        return self._of_process(command)
 
     def _of_account(self, name: str, raw: bytes) -> bytes:
         machine = self._loop.machines.get(name)
@@ -200,7 +160,8 @@ class AccountsControl:
         if command.command == "hello":
             return {"pid": self._pid, "accounts": len(self._loop.machines)}
         if command.command == "accounts":
-            return self._told()
+            machines = list(self._loop.machines.values())
+            return self.told(self._loop.late, [_row(one) for one in machines])
         if command.command == "reread":
             self._reread(command.who, command.why)
             return {}
@@ -211,20 +172,6 @@ class AccountsControl:
             f"{len(self._loop.machines)} accounts run in process {self._pid}: name one of them "
             "with --account NAME; `trueup accounts` lists them."
         )
-
-    def _told(self) -> dict[str, Any]:
-        late = self._loop.late
-        return {
-            "pid": self._pid,
-            "started": self._started,
-            "late_ms": {
-                "p50": round(late.within_ms(0.5), 1),
-                "p99": round(late.within_ms(0.99), 1),
-                "most": round(late.most_ms, 1),
-                "syncs": late.count,
-            },
-            "accounts": [_row(machine) for machine in list(self._loop.machines.values())],
-        }
 
 
 def _row(machine: AccountMachine) -> dict[str, Any]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 
 from trueup.doors.accounts.accounts_loop import AccountsLoop
 from trueup.doors.accounts.checking import Accounts
 from trueup.doors.accounts.control import AccountsControl
+from trueup.doors.accounts.database_wait import DatabaseWait
 from trueup.doors.accounts.machine import AccountMachine, State
 from trueup.doors.accounts.room import Room, make_room_for, needed_by, too_small
 from trueup.doors.accounts.source import AccountsSource
+from trueup.doors.accounts.stop import Stop, Stopped
 from trueup.doors.running.service_manager import ServiceManager
 from trueup.doors.running.signals import stopped_by_signals
-from trueup.errors import JournalError, SettingsError, TrueupError, reason
+from trueup.errors import JournalError, SettingsError
 from trueup.logs import Logger, logger
 from trueup.runtime.time.clock import Clock, SystemClock
 
@@ -26,6 +29,7 @@ def run_accounts(source: AccountsSource, duration_sec: float | None = None) -> N
     """Run the accounts of a file or a table until Ctrl-C, SIGTERM, or a duration.
 
     An entry with a fault is named in the log and left out. The list is read again when it changes.
+    Waits for the database of a table while its server is away.
 
     Args:
         source: the file or table.
@@ -36,14 +40,29 @@ def run_accounts(source: AccountsSource, duration_sec: float | None = None) -> N
             files.
         TrueupError: the database cannot be reached, or a second shell could not reach this process.
     """
-    found = source.read()
+    clock, stop = SystemClock(), Stop()
+    wait = DatabaseWait(clock, stop, duration_sec)
+    with stopped_by_signals(stop), suppress(Stopped):
+        found = first_list(source, wait, stop)
+        process = AccountsProcess(source, clock, make_room_for(found.entries))
+        stop.ends(process.loop)
+        run_process(process, found, duration_sec, clock)
+
+
+def first_list(source: AccountsSource, wait: DatabaseWait, stop: Stop) -> Accounts:
+    """Read the accounts, once the database of a table is reached; log what is wrong with entries.
+
+    Raises:
+        Stopped: a stop came before.
+        SettingsError: the list cannot be read, or no entry can run.
+        JournalError: the database cannot be read.
+    """
+    found = wait.done(lambda: stop.interrupting(source.read))
     for _, fault in found.faults:
         log.error("[ACCOUNTS] %s", fault)
     if not found.entries:
         raise found.faults[0][1]
-    room = make_room_for(found.entries)
-    clock = SystemClock()
-    run_process(AccountsProcess(source, clock, room), found, duration_sec, clock)
+    return found
 
 
 def run_process(
@@ -54,11 +73,7 @@ def run_process(
     Raises:
         TrueupError: a second shell could not reach this process.
     """
-    try:
-        control = AccountsControl(process.loop, clock, process.reread)
-    except OSError as error:
-        because = f"A second shell could not reach this process: {reason(error)}."
-        raise TrueupError(because) from error
+    control = AccountsControl(process.loop, clock, process.reread)
     try:
         process.control = control
         process.run(found, duration_sec)
@@ -94,11 +109,10 @@ class AccountsProcess:
             self._end_ns = self._clock.waiting_ns() + round(duration_sec * 1e9)
         log.info("[ACCOUNTS] %s has %d accounts", self._source.name, len(found.entries))
         self.begin(found)
-        with stopped_by_signals(self.loop.stop):
-            try:
-                self.loop.run(self._turn)
-            finally:
-                self._manager.stopping()
+        try:
+            self.loop.run(self._turn)
+        finally:
+            self._manager.stopping()
 
     def begin(self, found: Accounts) -> None:
         """Run the accounts that the file has at the start."""

@@ -15,19 +15,21 @@ import threading
 import zlib
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from contextlib import closing, suppress
 from typing import Any, Final
 
 import msgspec
 
 from trueup.core.account.trust import Reason
-from trueup.doors.accounts.accounts_loop import AccountsLoop
 from trueup.doors.accounts.checking import Accounts
+from trueup.doors.accounts.database_wait import DatabaseWait
 from trueup.doors.accounts.entry import AccountEntry
 from trueup.doors.accounts.machine import PAUSED_IN_FLEET, AccountMachine, State
 from trueup.doors.accounts.opened_account import OpenedAccount
 from trueup.doors.accounts.room import make_room_for
-from trueup.doors.accounts.run_accounts import AccountsProcess, run_process
+from trueup.doors.accounts.run_accounts import AccountsProcess, first_list, run_process
 from trueup.doors.accounts.source import AccountsSource
+from trueup.doors.accounts.stop import Stop, Stopped
 from trueup.doors.fleet.membership import Membership, OwnedShard, Pause, Replaced, Resumer, View
 from trueup.doors.fleet.shards import shard_of, shards_of, target_of
 from trueup.doors.fleet.tables import ensure_tables, fleet_database
@@ -471,6 +473,8 @@ def run_node(
 ) -> None:
     """Run a node until Ctrl-C, SIGTERM, or a duration; then give its shards back.
 
+    Waits for the database while its server is away.
+
     Args:
         source: the list of the accounts, the same on all nodes.
         journal: the URL of the journal, which is the fleet's database as well.
@@ -482,56 +486,33 @@ def run_node(
     Raises:
         SettingsError: the file or an option cannot be used.
         Refused: another process is the node of that name.
-        TrueupError: the database cannot be reached, or a second shell could not reach this process.
+        TrueupError: the database cannot be used, or a second shell could not reach this process.
     """
-    found = source.read()
-    for _, fault in found.faults:
-        log.error("[ACCOUNTS] %s", fault)
-    if not found.entries:
-        raise found.faults[0][1]
-    database = fleet_database(journal)
-    room = make_room_for(found.entries)
-    clock, here = SystemClock(), this_process()
+    clock, here, stop = SystemClock(), this_process(), Stop()
     name = name or here.host
-    stop = _Stop()
-    database.connect()
-    try:
-        number = ensure_tables(database, shards)
+    wait = DatabaseWait(clock, stop, duration_sec)
+    # From before the membership on: who joins also leaves in order.
+    with stopped_by_signals(stop), suppress(Stopped), closing(fleet_database(journal)) as database:
+        found = first_list(source, wait, stop)
+        room = make_room_for(found.entries)
+
+        def prepare() -> int:
+            database.connect()
+            return ensure_tables(database, shards)
+
+        number = wait.done(lambda: stop.interrupting(prepare))
         run = f"{here.host}-{here.number}-{secrets.token_hex(6)}"
         membership = Membership(database, name, run, lease_sec)
         process = NodeProcess(source, clock, room, Node(membership, number, clock), journal)
-        # From before the membership on: who joins also leaves in order.
-        with stopped_by_signals(stop):
-            if not join_fleet(membership, here, clock, lambda: stop.has_come):
-                return
-            stop.ends(process.loop)
-            log.info("[FLEET] Node %s joined; the fleet has %d shards", name, number)
-            logger("trueup.reconciler").setLevel(logging.WARNING)
-            try:
-                run_process(process, found, duration_sec, clock)
-            finally:
-                process.end()
-    finally:
-        database.close()
-
-
-class _Stop:
-    """A stop that may come before there is anything to stop."""
-
-    def __init__(self) -> None:
-        self.has_come = False
-        self._loop: AccountsLoop | None = None
-
-    def __call__(self) -> None:
-        self.has_come = True
-        if self._loop is not None:
-            self._loop.stop()
-
-    def ends(self, loop: AccountsLoop) -> None:
-        """Let a stop end this loop, also one that has come already."""
-        self._loop = loop
-        if self.has_come:
-            loop.stop()
+        if not wait.done(lambda: join_fleet(membership, here, clock, lambda: stop.has_come)):
+            return
+        stop.ends(process.loop)
+        log.info("[FLEET] Node %s joined; the fleet has %d shards", name, number)
+        logger("trueup.reconciler").setLevel(logging.WARNING)
+        try:
+            run_process(process, found, duration_sec, clock)
+        finally:
+            process.end()
 
 
 def join_fleet(

@@ -20,6 +20,7 @@ import threading
 import weakref
 import zlib
 from collections import deque
+from functools import partial
 from typing import Any, Final, LiteralString
 
 import psycopg
@@ -27,7 +28,8 @@ import psycopg
 from trueup.errors import JournalError
 from trueup.forks import HOLDERS, cut_handle, never_finalise
 from trueup.journal.backends.bot_streams import BotStreams
-from trueup.journal.database.database import Claim, ConnectionLost, Database
+from trueup.journal.backends.server_away import is_away
+from trueup.journal.database.database import Claim, ConnectionLost, Database, Unreachable
 from trueup.processes import take_when_left
 
 WRITING: Final = 4
@@ -208,7 +210,7 @@ class ServerSession:
         try:
             connection = psycopg.connect(self._address, autocommit=True)
         except psycopg.Error as error:
-            raise unreachable(self._name, error) from error
+            raise unreachable(self._name, self._address, error) from error
         try:
             connection.execute(_SETTINGS, (str(LOCK_MS),))
             if self._reading is not None:
@@ -217,7 +219,7 @@ class ServerSession:
         except psycopg.Error as error:
             connection.close()
             self.held.clear()
-            raise unreachable(self._name, error) from error
+            raise unreachable(self._name, self._address, error) from error
         self.connection = connection
         self.version = connection.info.server_version
         # It may be another server, or a database that was made anew.
@@ -315,7 +317,7 @@ class ReadingSessions:
         try:
             connection = psycopg.connect(self._address, autocommit=True)
         except psycopg.Error as error:
-            raise unreachable(self._name, error) from error
+            raise unreachable(self._name, self._address, error) from error
         self._all.add(connection)
         return connection, True
 
@@ -359,11 +361,12 @@ class Sessions:
 SESSIONS: Final = Sessions()
 
 
-def unreachable(name: str, error: Exception) -> JournalError:
+def unreachable(name: str, address: str, error: Exception) -> JournalError:
     """Return the error for a server that cannot be reached, or has no room for a connection."""
     if has_no_room(error):
         return no_room(name)
-    return JournalError(f"{name} cannot be reached: {first_line(error)}.", remedy=SEE_TO_SERVER)
+    words = f"{name} cannot be reached: {first_line(error)}."
+    return Unreachable(words, remedy=SEE_TO_SERVER, is_away=partial(is_away, address))
 
 
 def has_no_room(error: Exception) -> bool:

@@ -26,6 +26,34 @@ class ConnectionLost(JournalError):
     """The connection to the database broke."""
 
 
+class Unreachable(JournalError):
+    """The server of a database cannot be reached.
+
+    Args:
+        message: what failed.
+        remedy: what a person can do.
+        is_away: asks the server for the method of that name; None where it cannot be asked.
+    """
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        remedy: str = "",
+        is_away: Callable[[], bool] | None = None,
+    ) -> None:
+        super().__init__(message, remedy=remedy)
+        self._is_away = is_away
+
+    def is_away(self) -> bool:
+        """Return whether the server may be reached later by itself; asks it, for seconds at most.
+
+        It is not away where it has refused the user, the password or the database, and where no
+        machine has that name: a person has to change something first.
+        """
+        return self._is_away is not None and self._is_away()
+
+
 class FileDamaged(JournalCorrupt):
     """The database file itself is damaged."""
 
