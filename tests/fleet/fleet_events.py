@@ -85,12 +85,12 @@ class FleetEvents:
         self.away: set[str] = set()
         """The nodes that cannot have their accounts now."""
         self._rebuilding: Background | None = None
-        self._restarting: set[str] = set()
+        self._ending: set[str] = set()
 
     @property
     def may_lose_database(self) -> bool:
-        """Whether there is a standby, and no process that needs a database to end or start."""
-        return self._has_standby and not self._restarting
+        """Whether there is a standby, and no process that needs a database to end."""
+        return self._has_standby and not self._ending
 
     @property
     def _has_standby(self) -> bool:
@@ -118,8 +118,9 @@ class FleetEvents:
         self._look()
         node.signal(signal.SIGTERM)
         yield self._taken("end", name)
-        self._restarting.add(name)
+        self._ending.add(name)
         yield Wait(f"the end of {name}", lambda _: node.has_ended(), is_open=False)
+        self._ending.remove(name)
         yield from self._start(name)
 
     def freeze(self, name: str) -> Steps:
@@ -263,10 +264,8 @@ class FleetEvents:
         self._world.lines.tell("heal", self._world.nodes[name].number)
 
     def _start(self, name: str) -> Steps:
-        self._restarting.add(name)
         self._world.nodes[name].start()
         yield self._member(name)
-        self._restarting.remove(name)
 
     def _member(self, name: str, since: float | None = None) -> Wait:
         since = time.time() if since is None else since

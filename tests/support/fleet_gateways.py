@@ -3,11 +3,12 @@
 As `many_gateways`, with one more command: `judge N` prints what gateway N has seen, as JSON.
 `older` counts orders that were executed under an older token than was recorded before, `beside`
 how often the account had more than one position, which the strategy never wants. `readings 0`
-prints of all gateways when the account was read last, and when by each of its latest owners first:
-seconds since 1970.
+prints of all gateways of the process when the account was read last, and when by each of its latest
+owners first: seconds since 1970.
 
-Hundreds of gateways share one process here, on the machine that the nodes need. So they send no
-hints, and look rarely whether they are to end.
+Hundreds of gateways share a process here, on the machine that the nodes need. So they send no
+hints, and look rarely whether they are to end. More than `IN_A_PROCESS` have several processes,
+each with the open files that a process may have.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import json
 import sys
 import time
 from collections import defaultdict, deque
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from tests.support import many_gateways
 from tests.support.many_gateways import Gateway, ManyGateways
@@ -30,6 +32,8 @@ from trueup.sim.terminal.terminal import SimulatedTerminal
 
 STOP_CHECK_MS = 1_000
 OWNERS_KEPT = 8
+# A gateway takes about 20 open files.
+IN_A_PROCESS = 350
 
 
 class Seen:
@@ -118,23 +122,50 @@ class Readings(NamedTuple):
     first: dict[int, float]
 
 
-class WatchedGateways(ManyGateways):
-    """The process, for tests."""
+class WatchedProcess(ManyGateways):
+    """One of the processes, for tests."""
 
     program = Path(__file__)
 
+
+class WatchedGateways:
+    """All gateways of a fleet, in as many processes as their open files need; for tests."""
+
+    def __init__(self, count: int) -> None:
+        with ExitStack() as undo:
+            self._processes = [
+                undo.enter_context(WatchedProcess(min(IN_A_PROCESS, count - first), first))
+                for first in range(0, count, IN_A_PROCESS)
+            ]
+            self._undo = undo.pop_all()
+        self.ports: list[int] = [port for one in self._processes for port in one.ports]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._undo.close()
+
+    def tell(self, command: str, number: int) -> None:
+        """Give a gateway a command, and wait until it was carried out."""
+        self._process_of(number).tell(command, number % IN_A_PROCESS)
+
     def judge(self, number: int) -> dict[str, Any]:
         """Return what a gateway has seen."""
-        told: dict[str, Any] = json.loads(self.ask("judge", number))
+        said = self._process_of(number).ask("judge", number % IN_A_PROCESS)
+        told: dict[str, Any] = json.loads(said)
         return told
 
     def readings(self) -> list[Readings]:
         """Return when each account was read."""
-        told = json.loads(self.ask("readings", 0))
+        told = [row for one in self._processes for row in json.loads(one.ask("readings", 0))]
         return [Readings(last, dict(map(tuple, first))) for last, first in told]
+
+    def _process_of(self, number: int) -> WatchedProcess:
+        return self._processes[number // IN_A_PROCESS]
 
 
 if __name__ == "__main__":
     Desk.answer = _watched  # type: ignore[method-assign]
     front.STOP_CHECK_MS = STOP_CHECK_MS
-    many_gateways.main(int(sys.argv[1]), WatchedGateway)
+    many_gateways.main(int(sys.argv[1]), int(sys.argv[2]), WatchedGateway)

@@ -113,19 +113,25 @@ class ChildProcess:
 
 
 class ManyGateways(ChildProcess):
-    """The process, for tests; `ports` has the port of each gateway."""
+    """The process, for tests; `ports` has the port of each gateway.
+
+    Args:
+        count: how many gateways there are.
+        first: the number of the first one among all of the test, for its login; commands have the
+            number within this process.
+    """
 
     program = Path(__file__)
 
-    def __init__(self, count: int) -> None:
-        super().__init__(self.program, str(count))
+    def __init__(self, count: int, first: int = 0) -> None:
+        super().__init__(self.program, str(count), str(first))
         self.ports: list[int] = json.loads(self.heard())
 
 
-def main(count: int, kind: type[Gateway] = Gateway) -> None:
+def main(count: int, first: int, kind: type[Gateway] = Gateway) -> None:
     """Serve until standard input ends."""
     clock = SystemClock()
-    gateways = [kind(number, clock) for number in range(count)]
+    gateways = [kind(first + number, clock) for number in range(count)]
     _say(json.dumps([gateway.port for gateway in gateways]))
     for line in sys.stdin:
         command, number = line.split()
@@ -138,4 +144,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), int(sys.argv[2]))
