@@ -120,14 +120,7 @@ class TaskSchedule(Schedule):
 
     def _next(self) -> Task | None:
         """Return the first task that may go on; None if an event has to come first."""
-        now_ns, has_failed = self.now_ns, self.failure is not None
-        for one in self._waiting:
-            # Each event asks each task, and most of them wait for a later time alone.
-            if one.until_ns > now_ns and one.done is bool and not (one.is_killed or has_failed):
-                continue
-            if one.may_go_on():
-                return one
-        return None
+        return next((task for task in self._waiting if task.may_go_on()), None)
 
     def is_world(self, task: Task) -> bool:
         """Return whether a task is the one that runs the plan."""
