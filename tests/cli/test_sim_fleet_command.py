@@ -18,6 +18,7 @@ from trueup.lab.facts.facts import Fact
 from trueup.lab.fleet.coverage import FleetCoverage
 from trueup.lab.fleet.facts import Executed
 from trueup.lab.fleet.plan import draw
+from trueup.lab.fleet.run import run_many
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -48,6 +49,32 @@ def test_broken_promise_is_told_with_the_command_that_has_it_again() -> None:
     assert "  again: trueup sim fleet --seed 0 --only none\n" in again.stdout
 
 
+def test_shrunk_run_has_no_fault_that_its_broken_promise_does_not_need() -> None:
+    with claim_of_the_living():
+        done = sim_fleet("--seed", "0", "--shrink", "--trace")
+        again = sim_fleet("--seed", "0", "--only", "none", "--trace")
+        both = sim_fleet("--seeds", "0..2", "--shrink")
+    # The planted bug needs no fault at all.
+    assert done.exit_code == both.exit_code == 1
+    assert done.stdout.endswith(f"The fewest faults that break it:\n{again.stdout}")
+    assert done.stdout.startswith("Seed 0: ")
+    assert both.stdout.count("The fewest faults that break it:") == 2
+
+
+def test_run_that_kept_its_promises_is_shown_as_it_is_where_it_was_to_be_shrunk() -> None:
+    done = sim_fleet("--seed", "7", "--shrink", "--trace")
+    assert done.stdout == sim_fleet("--seed", "7", "--trace").stdout + "Nothing to shrink.\n"
+
+
+def test_many_processes_give_what_one_gives_in_the_same_order() -> None:
+    one, many = FleetCoverage(), FleetCoverage()
+    alone = list(run_many(range(7), one))
+    assert list(run_many(range(7), many, jobs=2)) == alone
+    assert many.met == one.met
+    done = sim_fleet("--seeds", "0..7", "--jobs", "2")
+    assert done.stdout == "7 runs, 0 of them broke a promise.\n"
+
+
 def test_coverage_names_what_a_single_seed_has_not_met() -> None:
     done = sim_fleet("--seed", "7", "--coverage", "--only", "none")
     assert done.exit_code == 1
@@ -61,6 +88,7 @@ def test_coverage_names_what_a_single_seed_has_not_met() -> None:
         (("--only", "3"), "Give one seed with --only"),
         (("--trace",), "Give one seed with --trace"),
         (("--seed", "1", "--seeds", "0..3"), "give one of --seed and --seeds"),
+        (("--jobs", "-1"), "give a number of processes"),
         (("--seed", "x"), "give a whole number"),
         (("--seeds", "3..1"), "the smaller first"),
         (("--seed", "1", "--only", "99"), "this seed has 1 to"),

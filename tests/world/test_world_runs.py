@@ -24,8 +24,9 @@ from trueup.lab.facts import facts
 from trueup.lab.faults.people import lose_fill
 from trueup.lab.faults.strikes import strike
 from trueup.lab.plan.plan import Fault, Strike, calm, draw
+from trueup.lab.plan.shrink import shortest
 from trueup.lab.runs import run as run_module
-from trueup.lab.runs.run import run, shortest
+from trueup.lab.runs.run import run
 from trueup.lab.system.retelling import retold
 from trueup.lab.system.schedule import SECOND
 from trueup.lab.system.wire import FASTEST_NS, SPAN_NS
@@ -96,7 +97,7 @@ def test_a_run_in_which_the_program_itself_fails_is_a_broken_promise_with_a_seed
     assert said.startswith("the program failed, and the run broke off: KeyError: 'ORD_1' (")
     assert "trader.py line " in said
     # It is cut down like any other: this one fails without any fault.
-    assert shortest(report).plan.strikes == ()
+    assert shortest(report, run).plan.strikes == ()
 
 
 def test_a_run_that_hangs_without_an_event_is_a_broken_promise_with_a_seed(

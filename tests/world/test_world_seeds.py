@@ -14,10 +14,10 @@ import pytest
 
 from tests.support.crash_world import ROOT
 from trueup.lab.plan.plan import FOCUSES, Fault, Strike, draw
-from trueup.lab.plan.shrink import command, shrink
+from trueup.lab.plan.shrink import command, shortest, shrink
 from trueup.lab.runs.coverage import Coverage
 from trueup.lab.runs.reports import Report
-from trueup.lab.runs.run import run, run_many, shortest
+from trueup.lab.runs.run import run, run_many
 
 FIXED = range(200)
 LAST = 900
@@ -91,7 +91,7 @@ def test_many_fresh_seeds_on_all_cores(
     for report in run_many(seeds, coverage=coverage, jobs=os.cpu_count() or 1):
         events += report.events
         if not report.is_good:
-            broken.append(told(shortest(report)))
+            broken.append(told(shortest(report, run)))
             # At once, and again at the end: hours lie between the two.
             with capsys.disabled():
                 sys.stderr.write(f"\n{broken[-1]}\n")

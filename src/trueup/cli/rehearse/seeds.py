@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Protocol, Self, TypeVar
+from enum import Enum
+from typing import Annotated, Protocol, TypeVar
 
 import typer
 
-from trueup.cli.rehearse.numbers import numbers_of, seed_of
+from trueup.cli.rehearse.numbers import jobs_of, numbers_of, seed_of
 from trueup.cli.shared.usage import WrongUsage
 from trueup.errors import SettingsError
 from trueup.lab.facts.facts import Violation
-from trueup.lab.plan.shrink import Numbered
+from trueup.lab.plan.shrink import Numbered, Plan
 from trueup.lab.system.schedule import BEGIN_NS
 
 BROKEN = 1
@@ -34,14 +36,28 @@ TraceOption = Annotated[
 ]
 
 
-class _Plan(Protocol):
+ShrinkOption = Annotated[
+    bool,
+    typer.Option(
+        "--shrink",
+        help="Find the fewest faults that still break the promise; --trace shows that run.",
+    ),
+]
+JobsOption = Annotated[
+    int,
+    typer.Option(
+        parser=jobs_of, metavar="NUMBER", help="Processes for many seeds; 0: one per core."
+    ),
+]
+_P = TypeVar("_P", bound=Plan)
+
+
+class _Strike(Numbered, Protocol):
     @property
-    def strikes(self) -> Sequence[Numbered]: ...
+    def at_ms(self) -> int: ...
 
-    def only(self, numbers: frozenset[int]) -> Self: ...
-
-
-_P = TypeVar("_P", bound=_Plan)
+    @property
+    def fault(self) -> Enum: ...
 
 
 def check_seeds(seed: int | None, seeds: str, of_one: Mapping[str, object]) -> None:
@@ -80,3 +96,17 @@ def first_broken(violations: Sequence[Violation]) -> list[str]:
         f"  at {(found.at_ns - BEGIN_NS) / 1e9:.3f} s, promise {found.invariant}: {found.sentence}"
         for found in violations[:SHOWN]
     ]
+
+
+def cores() -> int:
+    """Return how many processes `--jobs 0` is."""
+    return os.cpu_count() or 1
+
+
+def fewest(strikes: Sequence[_Strike]) -> str:
+    """Return a text about the faults of a shrunk run."""
+    lines = [
+        f"  {strike.at_ms / 1000:.3f} s  {strike.fault.value} (number {strike.number})"
+        for strike in strikes
+    ]
+    return "\n".join(["The fewest faults that break it:", *lines])

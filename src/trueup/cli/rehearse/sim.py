@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
 
 from trueup.cli.rehearse.incident import incident
-from trueup.cli.rehearse.numbers import jobs_of, range_of
+from trueup.cli.rehearse.numbers import range_of
 from trueup.cli.rehearse.seeds import (
     BROKEN,
     STOPPED,
     CoverageOption,
+    JobsOption,
     OnlyOption,
     SeedOption,
     TraceOption,
     check_seeds,
+    cores,
+    fewest,
     first_broken,
     with_only,
 )
@@ -28,13 +31,13 @@ from trueup.cli.shared.say import say
 from trueup.errors import SettingsError, StrategyError
 from trueup.lab.facts.facts import Fact
 from trueup.lab.plan.plan import FaultPlan, draw
-from trueup.lab.plan.shrink import command
+from trueup.lab.plan.shrink import command, shortest
 from trueup.lab.report.counting import table
 from trueup.lab.report.drawing import page
 from trueup.lab.report.telling import story
 from trueup.lab.runs.coverage import CHANCY, Coverage
 from trueup.lab.runs.reports import Report
-from trueup.lab.runs.run import run, run_many, shortest
+from trueup.lab.runs.run import run, run_many
 from trueup.runtime.trading.own_code import own_place
 from trueup.runtime.trading.strategy_loading import strategy_maker
 
@@ -93,12 +96,7 @@ def sim(
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a page with a drawing of the run.")
     ] = None,
-    jobs: Annotated[
-        int,
-        typer.Option(
-            parser=jobs_of, metavar="NUMBER", help="Processes for many seeds; 0: one per core."
-        ),
-    ] = 1,
+    jobs: JobsOption = 1,
 ) -> None:
     """Run seeded simulations with faults and judge them.
 
@@ -115,7 +113,7 @@ def sim(
     counted, shown = Coverage(), _Shown(trace, html)
     if seed is None:
         chosen = range_of("--seeds", seeds or (SEEDS_TO_MEET_ALL if coverage else SEEDS))
-        broken = _many(chosen, strategy, counted, jobs or _cores())
+        broken = _many(chosen, strategy, counted, jobs or cores())
     else:
         broken = _one(with_only(draw(seed), only), strategy, counted, shown, shrink=shrink)
     if shrink:
@@ -200,10 +198,8 @@ def _show(told: Sequence[Fact], report: Report, strategy: str, shown: _Shown) ->
 def _shrink(report: Report, strategy: str, shown: _Shown) -> None:
     """Find the shortest run that still breaks the promise, and show that run."""
     with progress("Shrinking the run"):
-        short = shortest(report, strategy=strategy)
-    say("The fewest faults that break it:")
-    for strike in short.plan.strikes:
-        say(f"  {strike.at_ms / 1000:.3f} s  {strike.fault.value} (number {strike.number})")
+        short = shortest(report, partial(run, strategy=strategy))
+    say(fewest(short.plan.strikes))
     if shown.needs_facts:
         told: list[Fact] = []
         run(short.plan, strategy=strategy, tell=told.append)
@@ -225,10 +221,6 @@ def _draw(path: Path, told: Sequence[Fact], report: Report, strategy: str) -> No
         raise SettingsError(
             "--html", str(path), f"give a file to write ({error.strerror})"
         ) from error
-
-
-def _cores() -> int:
-    return os.cpu_count() or 1
 
 
 def _said(report: Report, strategy: str) -> str:

@@ -11,10 +11,14 @@ from trueup.cli.rehearse.seeds import (
     BROKEN,
     STOPPED,
     CoverageOption,
+    JobsOption,
     OnlyOption,
     SeedOption,
+    ShrinkOption,
     TraceOption,
     check_seeds,
+    cores,
+    fewest,
     first_broken,
     with_only,
 )
@@ -24,6 +28,7 @@ from trueup.lab.fleet.coverage import FleetCoverage
 from trueup.lab.fleet.plan import FleetPlan, draw
 from trueup.lab.fleet.run import FleetReport, run, run_many
 from trueup.lab.fleet.telling import Telling, command
+from trueup.lab.plan.shrink import shortest
 from trueup.lab.report.counting import table
 
 SEEDS, SEEDS_TO_MEET_ALL = "0..50", "0..300"
@@ -39,8 +44,10 @@ def fleet(
         ),
     ] = "",
     only: OnlyOption = "",
+    shrink: ShrinkOption = False,
     coverage: CoverageOption = False,
     trace: TraceOption = False,
+    jobs: JobsOption = 1,
 ) -> None:
     """Run seeded simulations of a fleet with faults and judge them.
 
@@ -53,40 +60,66 @@ def fleet(
     counted = FleetCoverage()
     if seed is None:
         chosen = range_of("--seeds", seeds or (SEEDS_TO_MEET_ALL if coverage else SEEDS))
-        is_broken = _many(chosen, counted)
+        broken = _many(chosen, counted, jobs or cores())
     else:
-        is_broken = _one(with_only(draw(seed), only), counted, trace=trace)
+        broken = _one(with_only(draw(seed), only), counted, trace=trace, shrink=shrink)
+    if shrink:
+        for report in broken:
+            _shrink(report, trace=trace)
+        if not broken:
+            say("Nothing to shrink.")
     if coverage:
         say(table(counted))
-    if is_broken or (coverage and counted.missing()):
+    if broken or (coverage and counted.missing()):
         raise typer.Exit(BROKEN)
 
 
-def _many(seeds: range, counted: FleetCoverage) -> bool:
-    count = broken = 0
+def _many(seeds: range, counted: FleetCoverage, jobs: int) -> list[FleetReport]:
+    """Run many seeds, print the results, and return the runs that broke a promise."""
+    broken: list[FleetReport] = []
+    count = 0
     stopped = ""
     # Ctrl-C ends the runs, not the report of the runs until then.
     try:
         with progress("Running seeds", len(seeds)) as shown:
-            for report in run_many(seeds, counted):
+            for report in run_many(seeds, counted, jobs):
                 count += 1
                 shown.advance()
                 if not report.is_good:
-                    broken += 1
+                    broken.append(report)
                     with shown.aside():
                         say(_said(report))
     except KeyboardInterrupt:
         stopped = "Stopped: "
-    say(f"{stopped}{count} runs, {broken} of them broke a promise.")
+    say(f"{stopped}{count} runs, {len(broken)} of them broke a promise.")
     if stopped:
         raise typer.Exit(STOPPED)
-    return bool(broken)
+    return broken
 
 
-def _one(plan: FleetPlan, counted: FleetCoverage, *, trace: bool) -> bool:
-    report = run(plan, [counted, Telling(say)] if trace else [counted])
+def _one(
+    plan: FleetPlan, counted: FleetCoverage, *, trace: bool, shrink: bool = False
+) -> list[FleetReport]:
+    """Run a plan, show the run, and return the report if the run broke a promise.
+
+    A run that will be shrunk is not shown: its shortest version shows the same in fewer lines.
+    """
+    told: list[str] = []
+    tellers = [Telling(told.append if shrink else say)] if trace else []
+    report = run(plan, [counted, *tellers])
+    if report.is_good:
+        for line in told:
+            say(line)
     say(_said(report))
-    return not report.is_good
+    return [] if report.is_good else [report]
+
+
+def _shrink(report: FleetReport, *, trace: bool) -> None:
+    """Find the shortest run that still breaks the promise, and show that run."""
+    with progress("Shrinking the run"):
+        short = shortest(report, run)
+    say(fewest(short.plan.strikes))
+    _one(short.plan, FleetCoverage(), trace=trace)
 
 
 def _said(report: FleetReport) -> str:

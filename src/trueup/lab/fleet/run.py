@@ -13,6 +13,7 @@ from trueup.lab.fleet.judge import AGREEMENT, FleetJudge
 from trueup.lab.fleet.plan import FleetPlan, draw
 from trueup.lab.fleet.world import World
 from trueup.lab.runs.run import Fingerprint, failure_of, quiet
+from trueup.lab.runs.seed_processes import lived
 from trueup.lab.system.schedule import BEGIN_NS
 
 
@@ -68,8 +69,28 @@ def run(plan: FleetPlan, watchers: Iterable[Watcher] = ()) -> FleetReport:
     )
 
 
-def run_many(seeds: Iterable[int], coverage: FleetCoverage | None = None) -> Iterator[FleetReport]:
-    """Run many seeds, and yield their reports in the order of the seeds."""
-    watchers = () if coverage is None else (coverage,)
-    for seed in seeds:
-        yield run(draw(seed), watchers)
+def run_many(
+    seeds: Iterable[int], coverage: FleetCoverage | None = None, jobs: int = 1
+) -> Iterator[FleetReport]:
+    """Run many seeds, and yield their reports in the order of the seeds.
+
+    Runs in other processes end at once if the caller stops.
+    """
+    # A single job runs in this process, where a debugger can follow.
+    if jobs == 1:
+        for seed in seeds:
+            yield run(draw(seed), () if coverage is None else (coverage,))
+        return
+    for reports, met in lived(outcome_of, seeds, jobs):
+        if coverage is not None:
+            coverage.add(met)
+        yield from reports
+
+
+def outcome_of(seeds: list[int]) -> tuple[list[FleetReport], FleetCoverage] | Exception:
+    """Return the reports and the coverage of some seeds, or the exception that was raised."""
+    coverage = FleetCoverage()
+    try:
+        return list(run_many(seeds, coverage)), coverage
+    except Exception as error:  # noqa: BLE001 - it is raised again where the runs were asked for
+        return error

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol, Self, TypeVar
 
+from trueup.lab.facts.facts import Violation
 from trueup.lab.plan.plan import FaultPlan
 
 
@@ -16,7 +17,56 @@ class Numbered(Protocol):
         """Its number in the seed's plan."""
 
 
-def shrink(plan: FaultPlan, fails: Callable[[FaultPlan], bool]) -> FaultPlan:
+class Plan(Protocol):
+    """A plan of any simulation."""
+
+    @property
+    def strikes(self) -> Sequence[Numbered]:
+        """Its strikes, in the order of their times."""
+
+    def only(self, numbers: frozenset[int]) -> Self:
+        """Return the plan with these strikes alone."""
+
+
+class Reported(Protocol):
+    """A report of any simulation."""
+
+    @property
+    def plan(self) -> Any:
+        """What the run was made from, a `Plan`."""
+
+    @property
+    def violations(self) -> Sequence[Violation]:
+        """The broken promises."""
+
+
+P = TypeVar("P", bound=Plan)
+R = TypeVar("R", bound=Reported)
+
+
+def shortest(report: R, run: Callable[[Any], R]) -> R:
+    """Return the run of the shortest plan that still breaks a promise that the report broke.
+
+    Args:
+        report: a report with broken promises.
+        run: runs a plan, and returns its report.
+    """
+    broken = {violation.invariant for violation in report.violations}
+    last = report
+
+    def fails(plan: Plan) -> bool:
+        nonlocal last
+        found = run(plan)
+        same = bool(broken & {violation.invariant for violation in found.violations})
+        if same:
+            last = found
+        return same
+
+    shrink(report.plan, fails)
+    return last
+
+
+def shrink(plan: P, fails: Callable[[P], bool]) -> P:
     """Return a failing plan that no longer fails without any of its strikes.
 
     Strikes are removed in halves, quarters and so on, each piece for as long as that helps (delta
@@ -36,9 +86,7 @@ def shrink(plan: FaultPlan, fails: Callable[[FaultPlan], bool]) -> FaultPlan:
     return plan
 
 
-def _without_a_piece(
-    plan: FaultPlan, size: int, fails: Callable[[FaultPlan], bool]
-) -> FaultPlan | None:
+def _without_a_piece(plan: P, size: int, fails: Callable[[P], bool]) -> P | None:
     numbers = [strike.number for strike in plan.strikes]
     for start in range(0, len(numbers), size):
         shorter = plan.only(frozenset(numbers[:start] + numbers[start + size :]))

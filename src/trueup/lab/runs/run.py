@@ -10,6 +10,7 @@ import random
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import PurePath
 from time import process_time
 
@@ -19,7 +20,6 @@ from trueup.errors import StrategyError
 from trueup.lab.facts.facts import Fact, Faulted, Sent, Violation, Watcher
 from trueup.lab.oracle import Judge
 from trueup.lab.plan.plan import FaultPlan, draw, trading
-from trueup.lab.plan.shrink import shrink
 from trueup.lab.report.folding import BookFold
 from trueup.lab.runs.coverage import Coverage
 from trueup.lab.runs.reports import Report
@@ -155,7 +155,7 @@ def run_many(
             watchers = () if coverage is None else (coverage,)
             yield run(draw(seed), strategy=strategy, watchers=watchers)
         return
-    for reports, met in lived(seeds, strategy, jobs):
+    for reports, met in lived(partial(outcome_of, strategy=strategy), seeds, jobs):
         if coverage is not None:
             coverage.add(met)
         yield from reports
@@ -168,23 +168,6 @@ def outcome_of(seeds: list[int], strategy: str) -> tuple[list[Report], Coverage]
         return list(run_many(seeds, strategy=strategy, coverage=coverage)), coverage
     except Exception as error:  # noqa: BLE001 - it is raised again where the runs were asked for
         return error
-
-
-def shortest(report: Report, *, strategy: str = "") -> Report:
-    """Return the run of the shortest plan that still breaks a promise that the report broke."""
-    broken = {violation.invariant for violation in report.violations}
-    last = report
-
-    def fails(plan: FaultPlan) -> bool:
-        nonlocal last
-        found = run(plan, strategy=strategy)
-        same = bool(broken & {violation.invariant for violation in found.violations})
-        if same:
-            last = found
-        return same
-
-    shrink(report.plan, fails)
-    return last
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """A process that runs seeds, for `lab.runs.seed_processes`.
 
 The command is `python -m trueup.lab.runs.seeds_main NUMBER`, where NUMBER is the process's end of a
-line. The line gives the strategy first, and then groups of seeds. The process ends with the line.
+line. The line gives the job first, and then groups of seeds. The process ends with the line.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import sys
 from contextlib import suppress
 
 from trueup.gateway.worker.module_process import inherited_line
-from trueup.lab.runs.run import outcome_of
 
 # A run makes millions of objects, and little of it is garbage that has to be looked for.
 NEW_OBJECTS = 50_000
@@ -26,9 +25,9 @@ def main(number: str) -> None:
     gc.set_threshold(NEW_OBJECTS, *gc.get_threshold()[1:])
     with suppress(EOFError, OSError):
         line = inherited_line(number)
-        strategy = line.recv()
+        job = line.recv()
         while True:
-            line.send(outcome_of(line.recv(), strategy))
+            line.send(job(line.recv()))
 
 
 if __name__ == "__main__":
