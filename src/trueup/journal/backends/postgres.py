@@ -9,6 +9,7 @@ pooler in transaction mode cannot be used.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -67,6 +68,29 @@ def _unreadable(url: str, why: str) -> JournalError:
     return JournalError(f"The journal's URL cannot be read: {why}.")
 
 
+# Each account of a process names the same one, and the driver parses for as long as a statement
+# takes.
+@functools.lru_cache(maxsize=16)
+def _place(url: str) -> tuple[str, str]:
+    """Return where the server of a URL is, as psycopg takes it, and the name in messages.
+
+    Raises:
+        JournalError: the URL cannot be read.
+    """
+    # The URL's own parameters take precedence over our defaults.
+    try:
+        parameters: dict[str, Any] = {**_DEFAULTS, **conninfo.conninfo_to_dict(url)}
+    except psycopg.ProgrammingError as error:
+        # Not `from error`: the driver's text may quote the password, and would be logged.
+        raise _unreadable(url, str(error).strip()) from None
+    if "@" in f"{parameters.get('host')}{parameters.get('dbname')}":
+        # A part of the password was taken for a host or a database, whose name is shown.
+        raise _unreadable(url, "")
+    host = parameters.get("host") or parameters.get("hostaddr") or "this machine"
+    name = parameters.get("dbname") or parameters.get("user") or "default"
+    return conninfo.make_conninfo("", **parameters), f"PostgreSQL database {name!r} on {host}"
+
+
 class PostgresDatabase(Database):
     """A journal's tables in a PostgreSQL database."""
 
@@ -76,19 +100,8 @@ class PostgresDatabase(Database):
     begin_reading = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
     def __init__(self, url: str) -> None:
-        # The URL's own parameters take precedence over our defaults.
-        try:
-            parameters: dict[str, Any] = {**_DEFAULTS, **conninfo.conninfo_to_dict(url)}
-        except psycopg.ProgrammingError as error:
-            # Not `from error`: the driver's text may quote the password, and would be logged.
-            raise _unreadable(url, str(error).strip()) from None
-        if "@" in f"{parameters.get('host')}{parameters.get('dbname')}":
-            # A part of the password was taken for a host or a database, whose name is shown.
-            raise _unreadable(url, "")
-        host = parameters.get("host") or parameters.get("hostaddr") or "this machine"
-        name = parameters.get("dbname") or parameters.get("user") or "default"
-        super().__init__(f"PostgreSQL database {name!r} on {host}")
-        self._address = conninfo.make_conninfo("", **parameters)
+        self._address, name = _place(url)
+        super().__init__(name)
         self._use(ServerSession(self._address, self.name))
 
     @property
