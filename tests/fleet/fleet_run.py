@@ -54,6 +54,8 @@ RANDOM_SHARE: Final = 0.2
 # An event meets a node with at least this part of all accounts.
 LEAST_SHARE: Final = 12
 LOOK_SEC: Final = 0.1
+# Shards are shared out evenly, and have different numbers of accounts.
+EVEN_SHARE: Final = 0.8
 PAUSES: Final = Pauses()
 
 
@@ -88,8 +90,17 @@ class Episode:
 class FleetRun:
     """A run; the times are in `events`."""
 
-    def __init__(self, world: FleetWorld, seed: int, pauses: Pauses, only: str = "") -> None:
+    def __init__(
+        self,
+        world: FleetWorld,
+        seed: int,
+        pauses: Pauses,
+        only: str = "",
+        *,
+        is_apart: bool = False,
+    ) -> None:
         self._world, self._chance, self._only = world, random.Random(seed), only
+        self._is_apart = is_apart
         self._looker = Looker(world)
         self.events = FleetEvents(world, self._looker, self._chance, pauses)
         self.says: Callable[[str], object] = lambda _: None
@@ -155,6 +166,8 @@ class FleetRun:
         opened = [one.kind for one in self._episodes if one.wait is not None and one.wait.is_open]
         if len(opened) >= OPEN_MOST or ALONE.intersection(opened):
             return
+        if self._is_apart and (self._episodes or not self._is_even(look)):
+            return
         for number, kind in enumerate(deck):
             if kind in ALONE and opened:
                 continue
@@ -204,6 +217,12 @@ class FleetRun:
         least = len(look.owners) // LEAST_SHARE
         return not self._unread(look) and all(len(look.at(n)) > least for n in self._world.nodes)
 
+    def _is_even(self, look: Look) -> bool:
+        """Whether all nodes have about as many accounts, and all of these were read."""
+        least = EVEN_SHARE * len(look.owners) / len(self._world.nodes)
+        is_even = all(len(look.at(name)) >= least for name in self._world.nodes)
+        return is_even and not self._unread(look)
+
     def _unread(self, look: Look) -> Iterable[str]:
         return [
             name
@@ -237,6 +256,7 @@ def run_fleet(
     pauses: Pauses = PAUSES,
     most_sec: float = 1e9,
     only: str = "",
+    is_apart: bool = False,
     kind: type[FleetNode] = FleetNode,
     says: Callable[[str], object] = lambda _: None,
 ) -> tuple[str, list[str]]:
@@ -252,7 +272,7 @@ def run_fleet(
         has_lines=True,
         kind=kind,
     ) as world:
-        made = FleetRun(world, seed, pauses, only)
+        made = FleetRun(world, seed, pauses, only, is_apart=is_apart)
         made.says = says
         wrong: list[str] = []
         tokens = 0
@@ -294,6 +314,8 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=20.0, help="begin no event later")
     kinds = sorted(OF_200.keys() - {"wake"})
     parser.add_argument("--only", choices=kinds, default="", help="events of one kind alone")
+    apart = "one event after the other, each once the accounts are shared out evenly"
+    parser.add_argument("--apart", action="store_true", help=apart)
     parser.add_argument("--ray", action="store_true", help="let Ray start the nodes")
     options = parser.parse_args()
     programs = binaries()
@@ -319,6 +341,7 @@ def main() -> int:
                 pauses=Pauses(freeze=options.freeze, outage=options.outage),
                 most_sec=60 * options.minutes,
                 only=options.only,
+                is_apart=options.apart,
                 kind=RayNode if options.ray else FleetNode,
                 says=lambda line: sys.stderr.write(f"{line}\n"),
             )
