@@ -7,13 +7,15 @@ the other. SQLite has no wire; there the call that commits is made to fail aroun
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.journal.commit_proxy import CommitProxy, Loses
 from tests.journal.places import STREAM, PostgresPlace, SqlitePlace, orders
+from trueup.core.book.book import Book
+from trueup.core.book.events import Event
 from trueup.errors import JournalConflict, JournalError
 from trueup.journal import JournalAhead, open_journal
 from trueup.journal.backends.postgres import SessionClaim
@@ -60,6 +62,32 @@ def test_book_says_what_is_not_known_while_the_server_cannot_be_reached(
     with pytest.raises(JournalAhead):
         kept.find_out()
     assert {"order-2", "order-3"} <= kept.book.orders.keys()
+
+
+@posix_only
+def test_append_that_could_not_begin_is_not_taken_for_the_one_before_that_was_written(
+    journal: StoredJournal, proxy: CommitProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = KeptBook(journal, STREAM, ManualClock(1))
+    proxy.loses, proxy.accepts = Loses.THE_ANSWER, False
+    with pytest.raises(JournalError):
+        kept.commit(orders(2))
+    append = journal.append
+
+    def back_for_the_question(history: Sequence[Event]) -> int:
+        # The server is away for events, and back a moment later.
+        proxy.accepts = not history
+        return append(history)
+
+    monkeypatch.setattr(journal, "append", back_for_the_question)
+    with pytest.raises(JournalAhead):
+        kept.commit(orders(3))
+    monkeypatch.undo()
+    assert "order-2" in kept.book.orders
+    assert "order-3" not in kept.book.orders
+    kept.commit(orders(3))
+    # What is in the journal is what is in the book.
+    assert Book().replay(journal.read()).orders == kept.book.orders
 
 
 @posix_only

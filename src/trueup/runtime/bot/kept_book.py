@@ -271,17 +271,28 @@ class KeptBook:
             is_in_doubt = getattr(journal, "is_in_doubt", False)
             if isinstance(error, JournalConflict) or not is_in_doubt:
                 raise
-            if not self._was_written(journal, error):
+            if not self._was_written(journal, history, error):
                 raise
             log.warning("[JOURNAL] %s It was written all the same.", error)
         self.trouble = self.remedy = ""
 
-    def _was_written(self, journal: Journal, failure: JournalError) -> bool:
-        """Return whether an append that failed is in the journal after all."""
+    def _was_written(
+        self, journal: Journal, history: Sequence[events.Event], failure: JournalError
+    ) -> bool:
+        """Return whether an append that failed is in the journal after all.
+
+        Raises:
+            JournalAhead: the events of an earlier append are, which the book has now.
+        """
         try:
             journal.append(())
-        except JournalAhead:
-            return True
+        except JournalAhead as error:
+            # An append that could not even begin leaves the doubt about the append before it.
+            if list(journal.read(after=self.book.version)) == list(history):
+                return True
+            self._follow(journal)
+            self.trouble = str(error)
+            raise
         except JournalError as error:
             self.is_fenced_out = isinstance(error, JournalConflict)
             words = f"{failure} It is not known whether it was written."
