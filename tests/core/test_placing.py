@@ -466,6 +466,23 @@ def test_parts_in_an_open_position_and_in_a_closed_one_both_count() -> None:
     assert plan.questions == ()
 
 
+def test_deals_that_are_counted_are_not_counted_again_before_those_of_its_other_position() -> None:
+    """The last deal of the other position is late, so nothing of that one is counted yet."""
+    row, other = make.position(7, volume=0.24), make.position(8, volume=0.08)
+    part = make.deal(5, 7, Side.BUY, 0.04, order=8, time_msc=1)
+    book = counted_book(OPENED, part, position=row)
+    book.apply(events.PositionAdopted(at_ns=make.NOW_NS, position=other))
+    book.unbooked[8] = Unbooked("EURUSD", 10_000_000)
+    past = (PastOrder(8, "filled", 8, 0.1),)
+    read = {7: (OPENED, part), 8: (REST,)}
+    assert looked(book, row, other, read=read, past_orders=past).events == ()
+    late = make.deal(9, 8, Side.BUY, 0.02, order=90, time_msc=3)
+    plan = looked(book, row, other, read={**read, 8: (REST, late)}, past_orders=past)
+    assert ("DealsRecorded", 8) in kinds(plan)
+    book.replay(plan.events)
+    assert book.unbooked == {}
+
+
 PAST = (PastOrder(8, "filled", 8, 0.1),)
 OUT_OF_EIGHT = make.deal(9, 8, Side.SELL, 0.06, entry=Entry.OUT, order=90, profit=-1.0, time_msc=3)
 

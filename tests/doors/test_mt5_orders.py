@@ -26,7 +26,6 @@ from trueup.sim.terminal.terminal_faults import (
     AnswerLost,
     AnswersEmpty,
     Fails,
-    Partial,
     PlacedLater,
     TimedOut,
 )
@@ -344,13 +343,28 @@ def test_a_lost_answer_on_a_netting_account_is_rebuilt_with_the_deal_of_the_orde
         assert (result.deal, result.volume) == (made.ticket, volume)
 
 
-def test_a_part_that_was_filled_after_the_answer_is_told_as_a_part(tmp_path: Path) -> None:
+@pytest.mark.parametrize("answer", ["lost", "placed", "part"])
+def test_a_part_that_is_filled_is_told_as_a_part_while_the_rest_works(
+    tmp_path: Path, answer: str
+) -> None:
     exchange = AccountSetup(margin_mode=mt5.ACCOUNT_MARGIN_MODE_EXCHANGE)
     listed = dataclasses.replace(EURUSD, execution=mt5.SYMBOL_TRADE_EXECUTION_EXCHANGE)
-    world = DoorWorld(tmp_path, exchange, specs=(listed,))
-    world.terminal.faults.next_send(Partial(0.04))
+    is_placed = answer != "part"
+    world = DoorWorld(tmp_path, exchange, specs=(listed,), exchange_answers_placed=is_placed)
+    world.terminal.broker.supply("EURUSD", 0.04)
+    if answer == "lost":
+        world.terminal.faults.next_send(AnswerLost(executed=True))
     result = world.door.order_send(deal(type_filling=mt5.ORDER_FILLING_RETURN))
     assert (result.retcode, result.volume) == (mt5.TRADE_RETCODE_DONE_PARTIAL, 0.04)
+    assert (result.order, result.price) == (next(iter(world.terminal.ledger.orders)), 1.1001)
+    # Nobody knows how many lots it becomes, so nothing is opened beside it.
+    refusal = world.door.order_send(deal(type_filling=mt5.ORDER_FILLING_RETURN))
+    assert refusal.retcode == mt5.TRADE_RETCODE_REJECT
+    assert "is in doubt" in refusal.comment
+    world.terminal.broker.supply("EURUSD", None)
+    world.wait(2)
+    second = world.door.order_send(deal(type_filling=mt5.ORDER_FILLING_RETURN))
+    assert (second.retcode in (DONE, mt5.TRADE_RETCODE_PLACED), world.open_lots) == (True, 0.2)
 
 
 @pytest.mark.parametrize("volume", [0.1, 0.04], ids=["closed", "reduced"])

@@ -791,6 +791,41 @@ def test_every_last_error_is_kept_as_what_it_says_of_the_effect(code: int) -> No
     assert gateway.status().state is state
 
 
+@pytest.mark.parametrize("end", ["filled", "canceled"])
+def test_an_order_whose_rest_works_is_settled_when_the_rest_is_over(
+    end: str, tmp_path: Path
+) -> None:
+    """With RETURN filling the rest of an order that is filled in part works on."""
+    listed = dataclasses.replace(EURUSD, execution=mt5.SYMBOL_TRADE_EXECUTION_EXCHANGE)
+    path = tmp_path / "requests.db"
+    gateway = Gateway(path, specs=(listed,), exchange_answers_placed=False)
+    gateway.terminal.broker.supply("EURUSD", 0.04)
+    reply = gateway.ask(**BUY)
+    part = (reply["status"], reply["filled_volume"], reply["rest_works"])
+    assert part == ("FILLED", 0.04, True)
+    gateway.tend(2 * SETTLED_SEC)
+    assert gateway.ask(**BUY) == {**reply, "repeated": True}
+    # Lots and price of a part are not those of the order.
+    known = gateway.status()
+    assert (known.state, known.status) == (RequestState.UNKNOWN, "UNKNOWN")
+    assert (known.ticket, known.volume, known.price) == (reply["ticket"], 0.0, None)
+    if end == "filled":
+        gateway.terminal.quote("EURUSD", 1.2, 1.2001)
+        gateway.terminal.broker.supply("EURUSD", None)
+    else:
+        Person(gateway.terminal.broker, gateway.terminal.home_login).cancel(reply["ticket"])
+    gateway.tend(2 * SETTLED_SEC)
+    known = gateway.status()
+    assert (known.state, known.status) == (RequestState.SETTLED, "FILLED")
+    lots = 0.1 if end == "filled" else 0.04
+    assert (known.ticket, known.volume) == (reply["ticket"], lots)
+    deals = gateway.terminal.ledger.deals_of(reply["ticket"])
+    worth = sum(deal.price * deal.steps for deal in deals)
+    assert known.price == pytest.approx(worth / sum(deal.steps for deal in deals), abs=1e-8)
+    again = gateway.ask(**BUY)
+    assert (again["filled_volume"], "rest_works" in again) == (lots, False)
+
+
 def test_a_partial_fill_says_how_much() -> None:
     gateway = Gateway(None, specs=(IOC_ONLY,))
     gateway.terminal.faults.next_send(Partial(0.04))

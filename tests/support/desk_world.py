@@ -148,7 +148,8 @@ class DeskWorld:
         if json.loads(message)["action"] == "SNAPSHOT":
             return b'{"status":"ERROR","error":"unknown action"}'
         reply = json.loads(self.desk.handle(message))
-        reply.pop("capabilities", None)
+        for unknown in ("capabilities", "rest_works"):
+            reply.pop(unknown, None)
         return json.dumps(reply).encode()
 
     # The bot.

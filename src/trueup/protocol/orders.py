@@ -13,6 +13,7 @@ from trueup.core.book.events import AT_ONCE, OrderKind
 from trueup.core.book.order import PENDING_TYPES
 from trueup.core.book.outcome import OrderOutcome
 from trueup.core.conversions import number, number_or_text, plain, whole_number
+from trueup.core.doubt.trace import filled_in_part
 from trueup.core.quantity import is_price, is_volume
 from trueup.errors import LocalProtocolError, OutcomeUnknown
 from trueup.protocol.text import brief, read_json, why_unreadable
@@ -132,7 +133,8 @@ def read_outcome(reply: Mapping[str, Any], kind: OrderKind, volume: float) -> Or
     """Return the outcome of an order of this kind by a reply in the guide's words.
 
     A reply that is not clear is Unknown: a fill without a ticket, a price or a volume, a pending
-    order without a ticket, or a status that the guide does not have.
+    order without a ticket, or a status that the guide does not have. A fill of a part, whose rest
+    the broker still works on, is Unknown too: nobody knows yet how many lots it becomes.
 
     Args:
         reply: the reply, or the argument of `on_fill`.
@@ -167,6 +169,8 @@ def _fill(reply: Mapping[str, Any], volume: float) -> OrderOutcome:
         return outcomes.Unknown(f"FILLED at price {price_told!r:.40}, which is no price")
     if filled is None or not is_volume(filled):
         return outcomes.Unknown(f"FILLED with volume {volume_told!r:.40}, which is no volume")
+    if reply.get("rest_works") is True:
+        return outcomes.Unknown(filled_in_part(ticket, filled, volume))
     return outcomes.Filled(ticket, filled, price)
 
 

@@ -187,6 +187,7 @@ class OrderReply(msgspec.Struct):
         ticket: the ticket of the order, and of the position that the order opened.
         retcode: MetaTrader's return code.
         repeated: the order came before; this is its first outcome, and nothing was sent now.
+        rest_works: the broker has filled only `filled_volume` lots so far, and works on the rest.
         result: the module's own result, if the request asked for it and the module gave one.
     """
 
@@ -199,7 +200,13 @@ class OrderReply(msgspec.Struct):
     deal: int | None = None
     retcode: int | None = None
     repeated: bool | msgspec.UnsetType = msgspec.UNSET
+    rest_works: bool | msgspec.UnsetType = msgspec.UNSET
     result: ModuleResult | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the outcome is known, and more executions cannot follow."""
+        return self.status != "UNKNOWN" and self.rest_works is not True
 
 
 class TickReply(msgspec.Struct):

@@ -132,12 +132,19 @@ class BookState:
 
     def strategy_of(self, holding: Holding) -> int:
         """Return the strategy's magic number of a position, without a token in its low half."""
-        opened_by = self.orders.get(holding.order_ids[0]) if holding.order_ids else None
-        return _strategy_of(opened_by, holding.position.magic)
+        magic = holding.position.magic
+        for order_id in holding.order_ids:
+            order = self.orders.get(order_id)
+            if order is not None and order.wire_magic == magic:
+                return order.magic
+        # An order in doubt may have opened it in part, while the broker works on the rest.
+        in_doubt = self.in_doubt.values()
+        return next((one.magic for one in in_doubt if one.wire_magic == magic), magic)
 
     def strategy_of_pending(self, row: PendingOrder) -> int:
         """Return the strategy's magic number of a pending order; see `strategy_of`."""
-        return _strategy_of(self.orders_by_ticket.get(row.ticket), row.magic)
+        order = self.orders_by_ticket.get(row.ticket)
+        return order.magic if order is not None and order.wire_magic == row.magic else row.magic
 
     def holding_by_ticket(self, ticket: int) -> Holding | None:
         """Return the holding with this current ticket, or None."""
@@ -145,8 +152,3 @@ class BookState:
         if holding is not None and holding.position.ticket == ticket:
             return holding
         return next((h for h in self.holdings.values() if h.position.ticket == ticket), None)
-
-
-def _strategy_of(order: Order | None, magic: int) -> int:
-    """Return the strategy's number behind a magic number; `order` is ours that made the row."""
-    return order.magic if order is not None and order.wire_magic == magic else magic

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from trueup.core.quantity import format_lots
 from trueup.core.recovery import BrokerShows
 
 MAY_BE_LOADING = "the account may not trade at this terminal now, which may be loading still"
@@ -34,6 +35,12 @@ class Trace(msgspec.Struct, frozen=True):
     comment: str = ""
     by: str = ""
     is_not_known: bool = False
+
+
+def filled_in_part(ticket: int, filled: float, volume: float) -> str:
+    """Say that `filled` of an order's lots are filled, and that the broker works on the rest."""
+    lots = f"{format_lots(filled)} of {format_lots(volume)} lots are filled"
+    return f"{lots}, and the broker still works on the rest (order {ticket})"
 
 
 def not_known(words: str, *, is_final: bool = False) -> Trace:

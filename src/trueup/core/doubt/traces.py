@@ -7,6 +7,10 @@ only order that matches by magic, side, volume, symbol and time, if `core.doubt.
 that it is ours. Modifications and cancellations carry no token; `core.doubt.change_traces` handles
 them.
 
+At an exchange the rest of a market order works on after a part was filled. Such an order stays in
+doubt until the rest is filled, cancelled or expired, because only then its lots are known. Its
+position is ours meanwhile, with the lots that the broker's list has.
+
 Absence counts only in a history that covers the sending and contains all orders known to be
 executed, or in a record that covers the sending. A terminal's answer counts only while the account
 may trade on the terminal, because the terminal allows trading last, after it has loaded everything
@@ -39,8 +43,9 @@ from trueup.core.doubt.lookalikes import (
     fitting,
 )
 from trueup.core.doubt.recorded_request import not_by_record, recorded
-from trueup.core.doubt.trace import MAY_BE_LOADING, Trace
+from trueup.core.doubt.trace import MAY_BE_LOADING, Trace, filled_in_part
 from trueup.core.gateway_record import RequestState
+from trueup.core.look.settle_window import LONGEST_MS
 from trueup.core.model import (
     Deal,
     DealReason,
@@ -51,7 +56,7 @@ from trueup.core.model import (
     Position,
     Snapshot,
 )
-from trueup.core.quantity import from_units, same, to_units
+from trueup.core.quantity import add_lots, from_units, same, to_units
 from trueup.core.realised.reopening import may_still_show, moved_on, reopened_by
 from trueup.core.recovery import BrokerShows
 
@@ -100,6 +105,11 @@ def undecided(candidates: Sequence[Trace], noun: str, is_alone: bool = False) ->
 def _by_token(order: Order, snapshot: Snapshot, evidence: Evidence, book: Book) -> Trace | None:
     # Of an order in both lists the history counts: only it shows whether it was filled or refused.
     ours = [shown for shown in all_orders(evidence) if bears_token_of(order, shown)]
+    request = recorded(order, evidence)
+    ticket = request.ticket if request else 0
+    if ticket:
+        # The order itself may not show yet, and the broker's own orders for a split do.
+        ours = [shown for shown in ours if shown.ticket == ticket]
     if ours:
         # The broker's own orders for a rollover carry the token too; the first order is ours.
         first = min(ours, key=lambda shown: shown.ticket)
@@ -108,8 +118,6 @@ def _by_token(order: Order, snapshot: Snapshot, evidence: Evidence, book: Book) 
         return _of_past(order, first, snapshot, evidence, book, "by its token")
     for position in snapshot.positions:
         if bears_token_of(order, position):
-            request = recorded(order, evidence)
-            ticket = request.ticket if request else 0
             is_anothers = _is_anothers(order, position, evidence, book)
             if not ticket and is_anothers and evidence.history is not None:
                 words = f"it went into position {position.identifier}, and does not show itself yet"
@@ -238,9 +246,9 @@ def _of_position(
     # The order may have been filled in part, and the rest cancelled.
     if not volume:
         volume = order.volume if (is_opened if is_shared else is_whole) else _volume(own)
-    if not volume and order.kind is OrderKind.MARKET:
-        words = f"it went into position {position.identifier}, and its history is not visible yet"
-        return Trace(BrokerShows.UNSEEN, words)
+        if order.kind is OrderKind.MARKET and _may_have_more(volume, order, own, evidence):
+            words = f"it went into position {position.identifier}, and its history is not visible"
+            return Trace(BrokerShows.UNSEEN, f"{words} yet", position=position.identifier)
     return Trace(
         BrokerShows.OPEN,
         words,
@@ -251,16 +259,35 @@ def _of_position(
     )
 
 
+def _may_have_more(volume: float, order: Order, own: Sequence[Deal], evidence: Evidence) -> bool:
+    """Return whether an order that shows in no list yet may have more lots than its deals show."""
+    if same(volume, order.volume):
+        return False
+    newest_msc = max((deal.time_msc for deal in own), default=evidence.server_time_msc)
+    return evidence.server_time_msc - newest_msc < LONGEST_MS
+
+
 def _of_working(
     order: Order, working: PendingOrder, snapshot: Snapshot, evidence: Evidence, words: str
 ) -> Trace:
     if order.kind is not OrderKind.MARKET:
         return Trace(BrokerShows.OPEN, words, ticket=working.ticket)
-    # At an exchange the rest of a market order works on, after a first part was filled.
-    for position in snapshot.positions:
-        if position.identifier == working.ticket or bears_token_of(order, position):
-            return _of_position(order, position, words, evidence, working.ticket, order.volume)
-    return Trace(BrokerShows.UNSEEN, f"the broker still works on it, {words}")
+    ticket, filled = working.ticket, add_lots(order.volume, -working.volume)
+    held = snapshot.positions
+    into = [row for row in held if row.identifier == ticket or bears_token_of(order, row)]
+    # An exchange lists a filled order for a moment, with no lots left.
+    if into and not working.volume:
+        return _of_position(order, into[0], words, evidence, ticket, order.volume)
+    state = "the broker still works on it"
+    if working.volume and filled > 0:
+        state = filled_in_part(ticket, filled, order.volume)
+    # With the ticket, because the position of a first part is ours.
+    return Trace(
+        BrokerShows.UNSEEN,
+        f"{state}, {words}",
+        ticket=ticket,
+        position=into[0].identifier if into else 0,
+    )
 
 
 def _of_past(
@@ -276,14 +303,16 @@ def _of_past(
         words = f"the history has it as {past.state}, {words}"
         return Trace(BrokerShows.NO_TRACE, words, ticket=past.ticket, is_final=True)
     deals = evidence.history.deals if evidence.history else ()
-    own = [deal for deal in deals if deal.order == past.ticket]
+    own = _deals_of(past.ticket, evidence)
+    volume = from_units(to_units(past.filled or order.volume))
     trace = Trace(
         BrokerShows.OPEN,
         words,
         ticket=past.ticket,
         position=past.position,
-        volume=past.filled or order.volume,
-        price=_price(own),
+        volume=volume,
+        # The last of several deals may still be on its way.
+        price=_price(own) if add_lots(_volume(own), -volume) >= 0 else None,
     )
     # A closing order has an effect even if its position is closed now; an open position is a proof.
     is_open = any(p.identifier == past.position for p in snapshot.positions)

@@ -104,12 +104,13 @@ def placement(
     # The broker may have executed less than the book expects: then less completes the order.
     as_shown = _as_shown(ticket, wanted, inputs)
     is_found = _has_all(ticket, as_shown, asked, inputs)
-    # Deals that are not new are counted again only when the whole order is found: that event then
-    # completes the order.
-    for identifier in dict.fromkeys(asked):
-        known = inputs.compare(identifier)
-        has_some = known is not None and any(d.order == ticket for d in known.history.deals)
-        if known is not None and has_some and (known.differs or is_found):
+    old, new = _with_deals_of(ticket, asked, inputs)
+    for identifier, known in new.items():
+        _count(identifier, known, inputs, outcome, prefix)
+    # Deals that are not new are counted again only when the whole order is found, and all its new
+    # deals are counted: that event then completes the order.
+    if is_found and counted_by(outcome).issuperset(new):
+        for identifier, known in old.items():
             _count(identifier, known, inputs, outcome, prefix)
     if _is_counted_by(ticket, as_shown, outcome):
         if as_shown != wanted:
@@ -117,6 +118,19 @@ def placement(
         return
     # Positions with a difference of their own are asked for by the rule for that difference.
     outcome.questions += [key for key in asked if key not in expected or _is_quiet(key, inputs)]
+
+
+def _with_deals_of(
+    ticket: int, asked: Iterable[int], inputs: SyncInputs
+) -> tuple[dict[int, Comparison], dict[int, Comparison]]:
+    """Return the positions with deals of an order: without and with something new to count."""
+    old: dict[int, Comparison] = {}
+    new: dict[int, Comparison] = {}
+    for identifier in dict.fromkeys(asked):
+        known = inputs.compare(identifier)
+        if known is not None and any(deal.order == ticket for deal in known.history.deals):
+            (new if known.differs else old)[identifier] = known
+    return old, new
 
 
 def _as_shown(ticket: int, wanted: Unbooked, inputs: SyncInputs) -> Unbooked:

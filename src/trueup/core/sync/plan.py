@@ -231,14 +231,15 @@ def _count_resolved(doubts: Sequence[Doubt], inputs: SyncInputs, outcome: Outcom
     First, a position that opened and closed meanwhile: entry and exit are counted. Second, a
     position that is equal in book and list, because the book adopted the position before we knew
     its order, or because the broker has cancelled the closing deal since. Third, a closing order
-    whose position is neither in the book nor in the list.
+    whose position is neither in the book nor in the list. Fourth, on a netting account, the parts
+    of an order that went into other positions before.
     """
     for doubt in doubts:
         order, trace, decision = doubt.order, doubt.trace, doubt.case.decision
-        # In all other cases the rule for the position's difference counts the deals.
+        # On a hedging account the rule for the position's difference counts all other deals.
         is_held = {order.position, trace.position} & inputs.book.holdings.keys()
         is_gone = order.position and not {order.position, trace.position} & inputs.listed.keys()
-        is_wanted = decision is Decision.ADOPT and (is_held or is_gone)
+        is_wanted = decision is Decision.ADOPT and (is_held or is_gone or inputs.is_shared)
         is_wanted = is_wanted or decision is Decision.RECORD_BOTH
         # Other rules count the deals of pending orders; a change or a cancellation has no deals.
         # The deals of a foreign position are not the book's.

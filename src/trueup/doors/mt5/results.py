@@ -83,6 +83,21 @@ def rebuilt(order: Order, terminal: Terminal, request: TradeRequest) -> OrderSen
     return _row([code, number, ticket, volume, price, 0.0, 0.0, why, 0, 0], request)
 
 
+def part_so_far(
+    order: Order, ticket: int, terminal: Terminal, request: TradeRequest
+) -> OrderSendResult | None:
+    """Return the result of an order whose rest still works, by its deals; None without any."""
+    deals = _deals_of(terminal, ticket)
+    if not deals:
+        return None
+    volume = functools.reduce(add_lots, (deal.volume for deal in deals))
+    why, first = f"{order.order_id} is filled in part, and the rest works", deals[0]
+    # The rest may have been filled since the order was listed.
+    is_whole = add_lots(volume, -order.volume) >= 0
+    code = mt5.TRADE_RETCODE_DONE if is_whole else mt5.TRADE_RETCODE_DONE_PARTIAL
+    return _row([code, first.ticket, ticket, volume, first.price, 0.0, 0.0, why, 0, 0], request)
+
+
 def _deals_of(terminal: Terminal, order_ticket: int) -> list[Any]:
     """Return the deals of an order, oldest first; none while the history does not show them."""
     if not order_ticket:

@@ -10,8 +10,10 @@ import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from trueup.core.book.events import OrderKind
 from trueup.core.book.lifecycle import OrderStatus
 from trueup.core.book.order import Order
+from trueup.core.doubt.lookalikes import bears_token_of
 from trueup.core.model import PendingOrder, Position
 from trueup.core.quantity import add_lots
 from trueup.core.retcodes import Effect, classify_retcode
@@ -221,22 +223,37 @@ class Session:
         """Return the result of an order; wait for the outcome of an order in doubt."""
         order_id = order.order_id
 
-        def settled() -> Order | None:
+        def settled() -> OrderSendResult | None:
             found = self.account.orders.get(order_id, order)
             if found.status is OrderStatus.IN_DOUBT:
                 self.readings.look()
                 found = self.account.orders.get(order_id, order)
-            return None if found.status is OrderStatus.IN_DOUBT else found
+            if found.status is OrderStatus.IN_DOUBT:
+                return self._part_so_far(found, request)
+            return self._result_of(found, request)
 
-        known = self.readings.until(settled, self._waits.resolve_ms)
-        if known is None:
+        result = self.readings.until(settled, self._waits.resolve_ms)
+        if result is None:
             why = self._what_ends_doubt(order_id) or order.error
             self.readings.why = f"{order_id} is in doubt: {why}; do not send another in its place"
             return None
-        result = self._result_of(known, request)
         # Only now: after a Ctrl-C in the calls above the outcome is still to be given.
         self.deliveries.returns(order_id)
         return result
+
+    def _part_so_far(self, order: Order, request: TradeRequest) -> OrderSendResult | None:
+        """Return the result of an order of which a part is filled while the rest works, or None.
+
+        MetaTrader answers such an order with 10010. For the book it stays in doubt until its rest
+        is over.
+        """
+        own = self._tap.result_of(order.order_id)
+        if own is not None and _tells_outcome(own, request):
+            return results.own_result(own, request)
+        for row in orders_in(self.readings.look()):
+            if row.volume and order.kind is OrderKind.MARKET and bears_token_of(order, row):
+                return results.part_so_far(order, row.ticket, self._terminal, request)
+        return None
 
     def _result_of(self, known: Order, request: TradeRequest) -> OrderSendResult:
         own = self._tap.result_of(known.order_id)

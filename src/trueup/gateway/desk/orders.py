@@ -9,6 +9,9 @@ import logging
 from collections.abc import Callable
 from typing import Any, assert_never
 
+import msgspec
+
+from trueup.core.quantity import FINEST_STEP, add_lots
 from trueup.core.retcodes import Effect, classify_last_error, classify_retcode
 from trueup.gateway.client.other_dialect import CannotClose, closing_order
 from trueup.gateway.reading.rows import text_of
@@ -163,7 +166,7 @@ class Orders:
             return OrderReply(request.order_id, "UNKNOWN", error=f"order_send failed: {error}")
         if result is None:
             return self._no_result(request.order_id)
-        reply = self._outcome(request, result)
+        reply = self._outcome(request, message, result)
         if request.with_result:
             reply.result = _fields_of(result)
         return reply
@@ -176,7 +179,9 @@ class Orders:
             return OrderReply(order_id, "REJECTED", error=f"not sent: {words}")
         return OrderReply(order_id, "UNKNOWN", error=words)
 
-    def _outcome(self, request: Request, result: OrderSendResult) -> OrderReply:
+    def _outcome(
+        self, request: Request, message: dict[str, Any], result: OrderSendResult
+    ) -> OrderReply:
         verdict = classify_retcode(result.retcode)
         error = f"{verdict.words} ({result.retcode} {verdict.name})"
 
@@ -190,7 +195,7 @@ class Orders:
             case Effect.DONE | Effect.DONE_PART if request.type != "market":
                 return reply("PLACED")
             case Effect.DONE | Effect.DONE_PART:
-                return self._fill(request, result)
+                return self._fill(request, message, result)
             case Effect.NOTHING_TO_DO if (
                 request.action in ("MODIFY", "MODIFY_ORDER")
                 and result.retcode == mt5.TRADE_RETCODE_NO_CHANGES
@@ -205,7 +210,9 @@ class Orders:
             case _:
                 assert_never(verdict.effect)
 
-    def _fill(self, request: Request, result: OrderSendResult) -> OrderReply:
+    def _fill(
+        self, request: Request, message: dict[str, Any], result: OrderSendResult
+    ) -> OrderReply:
         volume, price = result.volume, result.price
         if not volume or not price:
             # An early answer may lack both (MT5 reference, MqlTradeResult); the deal has them.
@@ -227,6 +234,7 @@ class Orders:
             filled_volume=volume,
             deal=result.deal,
             retcode=result.retcode,
+            rest_works=True if _rest_works(message, volume) else msgspec.UNSET,
         )
 
     def _deal(self, result: OrderSendResult) -> TradeDeal | None:
@@ -240,6 +248,16 @@ class Orders:
                 if deal.ticket == result.deal:
                     return deal
         return None
+
+
+def _rest_works(message: dict[str, Any], filled: float) -> bool:
+    """Return whether the broker works on after it has filled `filled` lots of an order.
+
+    The rest of an order that is filled in part works on with RETURN filling, and is cancelled with
+    every other (MQL5 reference, order filling).
+    """
+    stays = message.get("type_filling") == mt5.ORDER_FILLING_RETURN
+    return stays and add_lots(message["volume"], -filled) >= FINEST_STEP
 
 
 def _log(event: str, request: Request, words: str, reply: OrderReply | None = None) -> None:

@@ -386,7 +386,7 @@ class RequestRecord:
                 self._store.add(entry)
             self._unwritten_refusals.pop(order_id, None)
         for order_id, reply in list(self._unwritten_outcomes.items()):
-            state = "unknown" if reply.status == "UNKNOWN" else "settled"
+            state = "settled" if reply.is_final else "unknown"
             self._store.end(order_id, state, _encode(reply))
             self._unwritten_outcomes.pop(order_id, None)
 
@@ -507,7 +507,7 @@ class RequestRecord:
         state = RequestState.SETTLED if known.state == "settled" else RequestState.UNKNOWN
         # An outcome in memory is final even if the store could not take it.
         reply = self._unwritten_outcomes.get(order_id)
-        if reply is not None and reply.status != "UNKNOWN":
+        if reply is not None and reply.is_final:
             state = RequestState.SETTLED
         elif reply is None:
             try:
@@ -519,6 +519,9 @@ class RequestRecord:
             if order_id in self._in_flight:
                 state = RequestState.PREPARED
             return RequestStatus(order_id, state, known.login, known.server)
+        if reply.rest_works is True:
+            # Lots and price of a first part are not those of the order.
+            reply = OrderReply(order_id, "UNKNOWN", reply.ticket, retcode=reply.retcode)
         return RequestStatus(
             order_id,
             state,
