@@ -129,6 +129,17 @@ BROKEN: dict[str, tuple[int, Callable[[], History]]] = {
             .execute()
         ),
     ),
+    "a market order is recorded as filled while its rest works": (
+        2,
+        lambda: (
+            History()
+            .start()
+            .intent()
+            .execute()
+            .tell(facts.RestWorks, login=LOGIN, ticket=100, left=LOT // 2)
+            .filled()
+        ),
+    ),
     "a fill is counted twice": (2, lambda: opened().filled()),
     "a fill is of another order": (
         2,
@@ -490,6 +501,15 @@ CLEAN: dict[str, Callable[[], History]] = {
     ),
     "a run that is stopped short owes no agreement": lambda: (
         opened().stopped().tell(facts.Healed).look().tell(facts.Ended, owed=False)
+    ),
+    "a market order is recorded as filled when its rest is over": lambda: (
+        History()
+        .start()
+        .intent()
+        .execute()
+        .tell(facts.RestWorks, login=LOGIN, ticket=100, left=LOT // 2)
+        .tell(facts.OrderLeft, login=LOGIN, ticket=100)
+        .filled()
     ),
     "the server says no, and does it": lambda: (
         History()

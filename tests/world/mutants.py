@@ -22,16 +22,20 @@ from trueup.core.account import trust
 from trueup.core.account.trust import Trusted, Unknown
 from trueup.core.book import lifecycle
 from trueup.core.book.diff import Ghost
-from trueup.core.book.events import OrderFilled
+from trueup.core.book.events import OrderFilled, OrderKind
 from trueup.core.book.lifecycle import OrderStatus
+from trueup.core.book.order import Order
 from trueup.core.book.outcome import Filled
 from trueup.core.deals import History
+from trueup.core.doubt import traces
+from trueup.core.doubt.trace import Trace
 from trueup.core.explain import Exit
 from trueup.core.gateway_record import RecordMark
 from trueup.core.look.inputs import SyncInputs
 from trueup.core.look.outcome import Outcome
-from trueup.core.model import Deal, Position, Snapshot
+from trueup.core.model import Deal, PendingOrder, Position, Snapshot
 from trueup.core.realised import counting, leaving
+from trueup.core.recovery import BrokerShows
 from trueup.core.sync import ghosts
 from trueup.errors import JournalConflict
 from trueup.gateway.client.execution_gateway import ExecutionGateway
@@ -376,6 +380,19 @@ def identifier_sent() -> Patch:
     return mock.patch.object(OrderDesk, "_message", mutated)
 
 
+def rest_as_filled() -> Patch:
+    """A market order is recorded with all its lots when a part is filled and the rest works."""
+    found = traces._of_working
+
+    def mutated(order: Order, working: PendingOrder, *seen: Any) -> Trace:
+        trace = found(order, working, *seen)
+        if not trace.position or order.kind is not OrderKind.MARKET:
+            return trace
+        return msgspec.structs.replace(trace, shows=BrokerShows.OPEN, volume=order.volume)
+
+    return mock.patch.object(traces, "_of_working", mutated)
+
+
 MUTANTS: tuple[Callable[[], Patch], ...] = (
     timeout_as_rejected,
     empty_list_while_disconnected,
@@ -406,6 +423,7 @@ MUTANTS: tuple[Callable[[], Patch], ...] = (
     trust_older,
     late_reply_by_order,
     identifier_sent,
+    rest_as_filled,
 )
 
 

@@ -158,8 +158,16 @@ class OrderShown(Fact, frozen=True):
     order: Working
 
 
+class RestWorks(Fact, frozen=True):
+    """A part of a market order was filled, and the rest works: `left` units of it."""
+
+    login: int
+    ticket: int
+    left: int
+
+
 class OrderLeft(Fact, frozen=True):
-    """An order is no longer pending."""
+    """An order is no longer pending, or a market order no longer works."""
 
     login: int
     ticket: int

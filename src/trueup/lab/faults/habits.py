@@ -40,7 +40,8 @@ HABITS: dict[str, tuple[Any, ...]] = {
 }
 """The switches that are drawn here, and their values. Other switches are drawn with the fault that
 needs them, except `dst_jumps` (a strike sets the server's clock), `zero_date_reads_as` (nothing
-asks for a date of 0) and the switches of exchanges, at which no symbol of the world is traded."""
+asks for a date of 0) and `positions_show_client`, which was seen at an exchange. The world draws
+`exchange_answers_placed` for a whole run."""
 AT_ONCE = 9
 
 
@@ -60,6 +61,7 @@ def usual(world: StruckWorld) -> None:
     world.terminal.switches.requests_per_second_max = 0
     world.terminal.switches.stops_refused_at_open = False
     world.terminal.switches.initialize_waits_for_synchronisation = False
+    world.terminal.switches.exchange_answers_placed = False
 
 
 def drawn_in(text: str) -> list[str]:

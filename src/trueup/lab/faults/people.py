@@ -20,6 +20,8 @@ STRANGE_MAGIC = 99
 NEWEST = 0.4
 # How long a person waits before he moves stops back: longer than a yes takes.
 BACK_AFTER_MS = 9_000
+# How often somebody cancels a market order that works, each time that its market changes.
+CANCELS_REST = 0.2
 HANDS = (mt5.ORDER_REASON_CLIENT, mt5.ORDER_REASON_MOBILE, mt5.ORDER_REASON_WEB)
 
 
@@ -224,6 +226,24 @@ def fill_in_parts(world: StruckWorld, chance: random.Random, looks: int = 20) ->
         world.struck(Fault.FILLED_IN_PARTS, f"ticket {order.ticket}")
     wait_ms = chance.choice((2_000, 5_000, 9_000))
     world.schedule.after(wait_ms, lambda: broker.supply(world.symbol, None))
+
+
+def supply_few_lots(world: StruckWorld, chance: random.Random) -> None:
+    """Let the market of an exchange have few lots, none or all, in turn, until the faults end.
+
+    So market orders are filled in parts. Now and then somebody cancels the rest of those that work.
+    """
+    if world.is_healed:
+        return
+    units = chance.choice((0, 1, 1, 1, 2, None))
+    lots = None if units is None else round(units * world.lots_unit, 3)
+    world.terminal.broker.supply(world.symbol, lots)
+    working = [one.ticket for one in world.ledger.orders.values() if not one.is_pending]
+    if working and chance.random() < CANCELS_REST:
+        with contextlib.suppress(Refusal):
+            _hand(world, chance).cancel(chance.choice(working))
+    wait_ms = chance.choice((500, 1_500, 4_000))
+    world.schedule.after(wait_ms, lambda: supply_few_lots(world, chance))
 
 
 def move_balance(world: StruckWorld, chance: random.Random) -> str:

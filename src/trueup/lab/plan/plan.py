@@ -26,6 +26,9 @@ FOCUS, FOCUS_ON_MIX = 0.4, 0.7
 STRATEGY_TIMES, STRATEGY_QUOTE_EVERY_MS = 3, 200
 # More than the smallest volume, so that a position can be filled and closed in part.
 STRATEGY_LOTS = 0.03
+# One seed in so many trades at an exchange; which, is drawn by no generator, so that the plans of
+# all seeds stay as they were.
+EXCHANGE_EVERY, EXCHANGE_AT = 23, 22
 
 
 # The classes of corrections that a policy can make wait for approval.
@@ -179,7 +182,8 @@ class Setting(msgspec.Struct, frozen=True):
     volume per signal; `owns_next_contract` says that the bots own the next contract too; `proves`
     that the gateway shows deals and orders and keeps a record, which a gateway with only the
     guide's wire never does; `is_coarse` that the volume step is a tenth of a lot at first, and
-    `is_fine` that the step is a thousandth; `asks` is the class of corrections that needs approval.
+    `is_fine` that the step is a thousandth; `asks` is the class of corrections that needs approval;
+    `at_exchange` that the symbol is traded at an exchange, whose market has few lots at times.
     Times are milliseconds.
     """
 
@@ -203,6 +207,7 @@ class Setting(msgspec.Struct, frozen=True):
     is_coarse: bool = False
     is_fine: bool = False
     asks: str = ""
+    at_exchange: bool = False
 
     def sentence(self, magic: int) -> str:
         """Return the settings that a reader of the story needs; the bots' number is `magic`."""
@@ -220,6 +225,8 @@ class Setting(msgspec.Struct, frozen=True):
         )
         if not self.proves:
             parts += ("the gateway knows only the guide's wire",)
+        if self.at_exchange:
+            parts += ("the symbol is traded at an exchange, which fills orders in parts",)
         return f"{'; '.join(parts)}."
 
 
@@ -322,6 +329,9 @@ def draw(seed: int) -> FaultPlan:
         Strike(number, at_ms, chance.choice(focus if chance.random() < share else kinds))
         for number, at_ms in enumerate(times, start=1)
     )
+    # A bot that sees only plain lists cannot see which orders still work.
+    if seed % EXCHANGE_EVERY == EXCHANGE_AT and setting.proves:
+        setting = msgspec.structs.replace(setting, at_exchange=True)
     return FaultPlan(seed, safety_ms, setting, strikes)
 
 

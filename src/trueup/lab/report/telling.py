@@ -137,6 +137,9 @@ class _Telling:
             facts.PositionShown: self._shown,
             facts.PositionLeft: self._left,
             facts.OrderShown: self._order_shown,
+            facts.RestWorks: lambda f: iter(
+                [("broker", "broker", f"works on order {f.ticket}: {_lots(f.left)}L are left")]
+            ),
             facts.OrderLeft: self._order_left,
             facts.DealBooked: self._booked,
             facts.DealStruck: lambda f: iter(

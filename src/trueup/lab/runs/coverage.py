@@ -20,6 +20,8 @@ from trueup.lab.plan.plan import Fault
 from trueup.lab.report.counting import Counted
 from trueup.runtime.bot.crash_points import CrashPoint
 
+OUT = 1
+"""MetaTrader's number of a deal that closes, DEAL_ENTRY_OUT."""
 _CASE = re.compile(r"case ([A-L]):")
 _read = msgspec.json.Decoder().decode
 
@@ -42,12 +44,19 @@ WANTED: dict[str, dict[str, str]] = {
     },
     "habit": {name: name.replace("_", " ") for name in HABITS},
     "class of return code": {effect.name: effect.value for effect in Effect},
+    "order at an exchange": {
+        "PART": "a part is filled, and the rest works",
+        "CLOSE_PART": "a part of a close is filled, and the rest works",
+        "REST_FILLED": "the rest is filled later",
+        "REST_ENDED": "the rest ends unfilled",
+    },
 }
 """All situations to meet: by kind, the name and its meaning."""
 CHANCY: dict[str, tuple[str, ...]] = {
     "fault": ("LIST_HALF", "STOPS_HIT", "HAND_CANCELS", "HAND_CLOSES_PART", "PARTIAL_FILL"),
     "recovery case": ("E",),
     "class of return code": (Effect.DONE_PART.name,),
+    "order at an exchange": ("PART", "CLOSE_PART", "REST_FILLED", "REST_ENDED"),
 }
 """Situations that need stops, pending orders or several positions, which a strategy's signals do
 not make: people and robots have to, and not every three hundred seeds have a chance for that."""
@@ -67,6 +76,9 @@ class Coverage(Counted):
         self._ticket: dict[str, int] = {}
         # The positions of the living books when agreement is judged.
         self._held: set[int] = set()
+        # The market orders whose rest works, with what is left of them; and the newest deal.
+        self._rests: dict[int, int] = {}
+        self._deal: facts.DealBooked | None = None
 
     def missing(self, *, by_signals: bool = False) -> list[tuple[str, str]]:
         """Return the situations never met, as kind and name; fewer if only signals traded."""
@@ -95,6 +107,16 @@ class Coverage(Counted):
                 self.met["place to die at"][f"GATEWAY_{where}"] += 1
             case facts.Replied(message=message):
                 self._replied(message)
+            case facts.DealBooked():
+                self._deal = fact
+            case facts.RestWorks(ticket=ticket, left=left):
+                self._rests[ticket] = left
+                closes = self._deal is not None and self._deal.entry == OUT
+                self.met["order at an exchange"]["CLOSE_PART" if closes else "PART"] += 1
+            case facts.OrderLeft(ticket=ticket) if ticket in self._rests:
+                left, deal = self._rests.pop(ticket), self._deal
+                is_filled = deal is not None and (deal.order, deal.units) == (ticket, left)
+                self.met["order at an exchange"]["REST_FILLED" if is_filled else "REST_ENDED"] += 1
             case facts.Ended():
                 self._ended()
 

@@ -37,7 +37,8 @@ class LedgerFacts:
         ledger.listeners.append(self)
 
     def __call__(self, channel: Channel, key: int, record: Position | Order | Deal | None) -> None:
-        # Orders count while they are pending; the history of orders says nothing new to judges.
+        # Orders count while they are pending, market orders while their rest works; the history of
+        # orders says nothing new to judges.
         at_ns, login, tell = 0, self._login, self.happened.append
         match channel, record:
             case Channel.POSITION, Position():
@@ -47,6 +48,9 @@ class LedgerFacts:
             case Channel.ORDER, Order():
                 if record.is_pending:
                     tell(facts.OrderShown(at_ns, login, self._working(record)))
+                elif record.state == mt5.ORDER_STATE_PARTIAL:
+                    left = self.units(record.symbol, record.steps_current)
+                    tell(facts.RestWorks(at_ns, login, key, left))
             case Channel.ORDER, None:
                 tell(facts.OrderLeft(at_ns, login, key))
             case Channel.DEAL, Deal():

@@ -24,7 +24,7 @@ from trueup.errors import JournalError
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.lab.facts import facts
 from trueup.lab.faults.habits import usual
-from trueup.lab.faults.people import moves_stops
+from trueup.lab.faults.people import moves_stops, supply_few_lots
 from trueup.lab.faults.strikes import strike
 from trueup.lab.faults.terminal import own_account
 from trueup.lab.faults.terms import (
@@ -175,7 +175,10 @@ class World:
             accounts=(account, AccountSetup(login=OTHER_LOGIN)),
             symbols=_symbols(setting),
             now_msc=lambda: self.schedule.now_ns // MS,
-            switches=Switches(server_offset_minutes=setting.offset_minutes),
+            switches=Switches(
+                server_offset_minutes=setting.offset_minutes,
+                exchange_answers_placed=self.plan.chance("exchange answers").random() < 0.5,
+            ),
         )
         _trade_elsewhere(broker)
         return HonestTerminal(broker=broker, rng=self.plan.chance("terminal"))
@@ -318,6 +321,9 @@ class World:
         self.schedule.after(10, self.bot.start)
         if self.plan.setting.asks:
             self.schedule.after(APPROVES_EVERY_MS, self._approve)
+        if self.plan.setting.at_exchange:
+            supplies = self.plan.chance("exchange")
+            self.schedule.after(20, lambda: supply_few_lots(self, supplies))
         if self.plan.setting.asks == "protection":
             self.schedule.after(MOVES_STOPS_AFTER_MS, self._move_stops)
 
@@ -479,7 +485,13 @@ class World:
         lots = self.ledger.lots(self.symbol, order.steps_initial - order.steps_current)
         if not lots:
             return {"status": "CANCELED", "error": "the broker cancelled it"}
-        filled = {"filled_price": order.price_done, "filled_volume": lots}
+        price = order.price_done
+        deals = [deal for deal in self.ledger.deals.values() if deal.order == ticket]
+        if len(deals) > 1:
+            # At an exchange an order is filled in parts, each at a price of its own.
+            steps = sum(deal.steps for deal in deals)
+            price = round(sum(deal.price * deal.steps for deal in deals) / steps, 8)
+        filled = {"filled_price": price, "filled_volume": lots}
         return {"status": "FILLED", "ticket": ticket, **filled}
 
     def _end(self) -> None:
@@ -805,6 +817,8 @@ def _symbols(setting: Setting) -> Sequence[SymbolSetup]:
         changes |= {"order_steps": COARSE_STEPS, "volume_min": COARSE_LOTS}
     elif setting.is_fine:
         changes |= {"volume_step": FINE_LOTS, "volume_min": FINE_LOTS}
+    if setting.at_exchange:
+        changes["execution"] = mt5.SYMBOL_TRADE_EXECUTION_EXCHANGE
     if setting.fills_in_part:
         changes["filling_mode"] = mt5.SYMBOL_FILLING_IOC
     traded = dataclasses.replace(EURUSD, **changes)

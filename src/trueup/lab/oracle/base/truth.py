@@ -24,6 +24,8 @@ class Truth:
         self.positions: dict[int, Held] = {}
         self._ours: set[int] = set()
         self.orders: dict[int, Working] = {}
+        self.rests: dict[int, int] = {}
+        """The units of each market order that still work, after a part of it was filled."""
         self.deals: dict[int, dict[int, facts.DealBooked]] = {}
         """Deals by position identifier and ticket."""
         self.magic_of: dict[int, int] = {}
@@ -40,6 +42,7 @@ class Truth:
             facts.PositionShown: self._take_position,
             facts.PositionLeft: self._drop_position,
             facts.OrderShown: self._take_order,
+            facts.RestWorks: self._take_rest,
             facts.OrderLeft: self._drop_order,
             facts.DealBooked: self._take_deal,
             facts.DealStruck: self._drop_deal,
@@ -67,9 +70,14 @@ class Truth:
             self.magic_of.setdefault(order.ticket, order.magic)
             self.symbol_of[order.ticket] = order.symbol
 
+    def _take_rest(self, fact: facts.RestWorks) -> None:
+        if fact.login == self.scope.login:
+            self.rests[fact.ticket] = fact.left
+
     def _drop_order(self, fact: facts.OrderLeft) -> None:
         if fact.login == self.scope.login:
             self.orders.pop(fact.ticket, None)
+            self.rests.pop(fact.ticket, None)
 
     def _take_deal(self, fact: facts.DealBooked) -> None:
         if fact.login == self.scope.login:

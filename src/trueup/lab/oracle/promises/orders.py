@@ -326,6 +326,10 @@ class AtMostOnce(Checker):
         if round(row["volume"] * facts.UNITS) > done.units:
             lots = done.units / facts.UNITS
             yield f"{order_id} asked for {lots} lots, and its recorded fill is {row['volume']}"
+        # Its lots are not known before its rest is over.
+        if self.scope.proves and done.order in self.truth.rests:
+            left = self.truth.rests[done.order] / facts.UNITS
+            yield f"{order_id} is recorded as filled, and {left} lots of it still work"
 
     def _applied(self, order_id: str) -> Iterator[str]:
         """Check that stops recorded as set were truly set for the position at some time."""
