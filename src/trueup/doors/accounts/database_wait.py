@@ -56,13 +56,14 @@ class DatabaseWait:
         try:
             return _done(job)
         except (ConnectionLost, Unreachable) as error:
-            log.warning(
-                "[DATABASE] %s No order leaves until it is reached: it is looked for again, at "
-                "least every %d seconds.",
-                error.with_remedy,
-                LONGEST_SEC,
-            )
             with closing(WaitingControl(self._clock, self._stop, str(error))) as control:
+                # Once a second shell can stop it.
+                log.warning(
+                    "[DATABASE] %s No order leaves until it is reached: it is looked for again, at "
+                    "least every %d seconds.",
+                    error.with_remedy,
+                    LONGEST_SEC,
+                )
                 answer = self._repeated(job, control, error)
             log.warning("[DATABASE] The database is reached")
             return answer
