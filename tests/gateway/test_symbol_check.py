@@ -105,6 +105,14 @@ def test_another_attachment_and_another_account_are_asked_anew() -> None:
     assert asked.terminal.login(OTHER.login)
     assert asked.unknown() == SUFFIX
     assert asked.lists == 3
+    # Another broker may have given the same number.
+    account = asked.terminal.account_info()
+    assert account is not None
+    elsewhere: Any = type(account)((account._asdict() | {"server": "Elsewhere"}).values())
+    asked.terminal.account_info = lambda: elsewhere  # type: ignore[method-assign]
+    for _ in range(2):
+        assert asked.unknown() == SUFFIX
+        assert asked.lists == 4
 
 
 @pytest.mark.parametrize("failed", [None, False, TypeError("broke")])
