@@ -17,6 +17,7 @@ from trueup.core.policy import GRACE_SEC, Policy
 from trueup.gateway.desk.desk import Desk
 from trueup.gateway.record.store import RequestStore
 from trueup.gateway.terminal import mt5_constants as mt5
+from trueup.protocol.snapshot import SnapshotRequest
 from trueup.sim.terminal.person import Person
 from trueup.sim.terminal.terminal_faults import Answered, AnswerLost, TimedOut
 
@@ -189,6 +190,32 @@ def test_an_outcome_that_the_broker_does_not_show_yet_is_waited_for(tmp_path: Pa
 
 
 # The record never had it.
+
+
+@pytest.mark.parametrize("fill_after_ms", range(500, 8_000, 1_000))
+def test_an_order_that_the_record_tells_as_done_is_in_the_list_of_the_same_reply(
+    world: RecordWorld, monkeypatch: pytest.MonkeyPatch, fill_after_ms: int
+) -> None:
+    """The server executes the order while the gateway makes its reply."""
+    world.terminal.faults.next_send(TimedOut(fill_after_ms))
+    intent = world.pm.submit("buy", 0.1)
+    assert world.status(intent) == "IN_DOUBT"
+    make, replies = world.desk._snapshots.make, list[dict[str, Any]]()
+
+    def slowly(request: SnapshotRequest) -> Any:
+        reply = make(request)
+        if not request.session.endswith(".record"):
+            world.wait(2)
+        return reply
+
+    monkeypatch.setattr(world.desk._snapshots, "make", slowly)
+    world.tamper(*[replies.append] * 20)
+    for _ in range(4):
+        world.sync(1)
+    for reply in replies:
+        done = {one["ticket"] for one in reply.get("requests", ()) if one.get("status") == "FILLED"}
+        assert done <= {row["ticket"] for row in reply["positions"]}
+    assert world.status(intent) == "FILLED"
 
 
 @RESTARTED
