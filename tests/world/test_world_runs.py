@@ -119,7 +119,7 @@ def test_a_run_that_hangs_without_an_event_is_a_broken_promise_with_a_seed(
 def test_a_run_that_gets_no_processor_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     # Far less than the run takes, on a machine whose processor others use.
     monkeypatch.setattr(run_module, "RUN_CPU_S_MOST", 0.001)
-    monkeypatch.setattr(run_module, "process_time", lambda: 0.0)
+    monkeypatch.setattr("time.process_time", lambda: 0.0)
     assert not run(draw(1)).violations
 
 

@@ -8,11 +8,11 @@ import hashlib
 import logging
 import random
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import PurePath
-from time import process_time
 
 import msgspec
 
@@ -175,10 +175,10 @@ def _ends_within(cpu_s: float) -> Iterator[None]:
     """Raise `Overdue` in a block that takes more CPU, at the block's next step of Python."""
     thread, raises = ctypes.c_ulong(threading.get_ident()), ctypes.py_object(Overdue)
     ended = threading.Event()
-    until = process_time() + cpu_s
+    until = time.process_time() + cpu_s
 
     def watch() -> None:
-        while (left := until - process_time()) > 0:
+        while (left := until - time.process_time()) > 0:
             if ended.wait(left):
                 return
         ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, raises)
