@@ -13,7 +13,9 @@ from tests.support.door_world import BUY, SELL, DoorWorld, deal
 from trueup.core.scope import Scope
 from trueup.doors.local_gateway import LocalGateway
 from trueup.doors.mt5.door import Door
+from trueup.doors.mt5.session import Session
 from trueup.doors.mt5.streams import comments_in
+from trueup.errors import ClaimRefused, FormerWriter, JournalConflict, TrueupError
 from trueup.gateway.terminal import mt5_constants as mt5
 from trueup.sim.terminal.terminal_faults import AnswerLost, Fails, TimedOut
 from trueup.testing import (  # noqa: F401
@@ -223,6 +225,26 @@ def test_a_program_that_trails_stops_claims_no_number_of_another(world: DoorWorl
         second = world.open(journal, magic=5)
         assert second.order_send({**levels, "sl": sl}).retcode == DONE
         second.shutdown()
+
+
+@pytest.mark.parametrize(
+    "error", [ClaimRefused("Taken."), FormerWriter("Newer.", token=3), JournalConflict("Open.")]
+)
+def test_whatever_book_of_the_number_is_open_a_program_without_one_is_told(
+    world: DoorWorld, error: TrueupError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticket = world.person.open("EURUSD", BUY, 0.1)
+    opening = world.door._session_of
+
+    def open_book(magics: tuple[int, ...], name: str) -> Session:
+        if magics:
+            raise error
+        return opening(magics, name)
+
+    monkeypatch.setattr(world.door, "_session_of", open_book)
+    levels = {"action": mt5.TRADE_ACTION_SLTP, "symbol": "EURUSD", "position": ticket}
+    told = world.door.order_send({**levels, "sl": 1.05, "tp": 0.0})
+    assert (told.retcode, told.comment.endswith(f"TRUEUP_MAGIC. ({error})")) == (REJECT, True)
 
 
 def test_a_position_of_another_program_or_person_can_be_closed_and_stays_foreign(

@@ -292,7 +292,9 @@ class Door(ForwardingTerminal):
                 self._session.take_over(earlier)
                 if requests.opens(request) or not isinstance(error, ClaimRefused | JournalConflict):
                     raise
-                raise type(error)(
+                # The plain class: a newer writer's error, a kind of the first, has more arguments.
+                refused = ClaimRefused if isinstance(error, ClaimRefused) else JournalConflict
+                raise refused(
                     f"This program gave no magic number, and the book of magic {first or 0} is "
                     "another program's. A program that acts on positions of others takes a number "
                     f"of its own: initialize(magic=...), or the setting TRUEUP_MAGIC. ({error})"
