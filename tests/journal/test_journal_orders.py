@@ -195,13 +195,30 @@ def test_a_close_that_was_executed_and_raised_is_not_made_twice(
     with pytest.raises(OutcomeNotRecorded) as raised:
         world.pm.close(ticket, part)
     assert raised.value.order.position == ticket
-    # The book is brought up to date before the ticket and the volume are looked for in it.
-    expected = Refused if part else ValueError
-    with pytest.raises(expected, match=raised.value.order.order_id):
+    # The book is brought up to date before the ticket and the volume are looked for in it. That is
+    # no error of a strategy, which would pause it.
+    with pytest.raises(Refused, match=raised.value.order.order_id) as refused:
         world.pm.close(ticket, part)
+    # The list is older than the close.
+    assert "foreign=True" not in str(refused.value)
     world.check(executed=1)
     left = sum(p.volume for p in world.terminal.positions_get() or ())
     assert left == pytest.approx(0.1 - (part or 0.1))
+
+
+def test_a_cancellation_that_was_executed_and_raised_is_told_when_it_is_asked_for_again(
+    world: KeptWorld,
+) -> None:
+    order = world.pm.submit("buy", 0.1, limit=1.05)
+    world.sync()
+    world.fail_commit(3, DISK, happens=False)
+    with pytest.raises(OutcomeNotRecorded) as raised:
+        world.pm.cancel(order.ticket)
+    with pytest.raises(Refused, match=raised.value.order.order_id):
+        world.pm.cancel(order.ticket)
+    # From then on its caller can know.
+    with pytest.raises(ValueError, match="No pending order"):
+        world.pm.cancel(order.ticket)
 
 
 def test_a_close_of_another_position_is_not_held_up(world: KeptWorld) -> None:

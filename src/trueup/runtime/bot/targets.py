@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from trueup.core.book.book import Book, Order
 from trueup.core.model import PendingOrder, Position
+from trueup.errors import Refused
 from trueup.runtime.bot.answers import late_outcomes_text
 from trueup.runtime.bot.kept_book import KeptBook
 from trueup.runtime.bot.last_reading import LastReading, with_identifier
@@ -128,16 +129,19 @@ class Targets:
     def target(self, named: Named, late: Sequence[Order]) -> Target:
         """Return the position that a caller names.
 
+        Args:
+            named: what the caller says.
+            late: the orders whose outcome was recorded only as this call began.
+
         Raises:
+            Refused: the book has it no more, which the caller could not know before this call.
             ValueError: neither the book nor, if allowed, the last believed reading has it.
         """
         found = self.found(named)
         if found is None:
-            known = tickets_listed(self._tickets())
-            raise ValueError(
-                f"No {POSITION} {named.ticket} in the book; it has {known}."
-                f"{self._elsewhere(named)}{late_outcomes_text(late)}"
-            )
+            missing = f"No {POSITION} {named.ticket} in the book; it has "
+            missing += f"{tickets_listed(self._tickets())}."
+            raise self._missing(missing, named, late)
         # The list may be older than our own close, and a second close would open the opposite
         # position on a netting account.
         closed = self._book.closed.get(found.position.identifier)
@@ -146,6 +150,15 @@ class Targets:
                 f"Ticket {named.ticket} was closed in the book: a sync shows whether it is open."
             )
         return found
+
+    def _missing(
+        self, missing: str, named: Named | NamedPending, late: Sequence[Order]
+    ) -> Exception:
+        """Return the error for what the book does not have."""
+        if late:
+            # The last reading may be older than these outcomes, so it says nothing here.
+            return Refused(f"Nothing was sent now. {missing}{late_outcomes_text(late)}")
+        return ValueError(f"{missing}{self._elsewhere(named)}")
 
     def _elsewhere(self, named: Named | NamedPending) -> str:
         """Say whether the broker has what the book does not have, for an error."""
@@ -173,14 +186,17 @@ class Targets:
     def pending(self, named: NamedPending, late: Sequence[Order]) -> PendingOrder:
         """Return the pending order that a caller names.
 
+        Args:
+            named: what the caller says.
+            late: the orders whose outcome was recorded only as this call began.
+
         Raises:
+            Refused: the book has it no more, which the caller could not know before this call.
             ValueError: neither the book nor, if allowed, the last believed reading has it.
         """
         row = self.found_pending(named)
         if row is None:
-            has = tickets_listed(self._pending_tickets())
-            raise ValueError(
-                f"No {PENDING} {named.ticket} in the book; it has {has}."
-                f"{self._elsewhere(named)}{late_outcomes_text(late)}"
-            )
+            missing = f"No {PENDING} {named.ticket} in the book; it has "
+            missing += f"{tickets_listed(self._pending_tickets())}."
+            raise self._missing(missing, named, late)
         return row
