@@ -418,6 +418,33 @@ def test_a_failure_at_any_call_leaves_all_or_nothing(
     assert names == ("EURUSD", "GBPUSD")
 
 
+@pytest.mark.parametrize("is_within_scope", [True, False])
+def test_order_that_a_bot_recorded_while_its_book_was_read_counts(
+    world: AccountWorld, is_within_scope: bool
+) -> None:
+    euro, reconciler = world.bot("EURUSD")
+    reconciler.startup_recovery()
+    euro.submit("buy", 0.1, key="first")
+
+    def is_wanted(book: Book) -> bool:
+        if len(book.orders) == 1:
+            euro.submit("buy", 0.2, key="second")
+            euro.close_journal()
+            return True
+        return is_within_scope
+
+    with open_journal(world.journal, ACCOUNT, now_ns=world.clock.now_ns) as journal:
+        names = take_over_streams(journal, ACCOUNT, is_wanted, world.clock.now_ns())
+    assert names == ("EURUSD",) * is_within_scope
+    stream = ACCOUNT if is_within_scope else "EURUSD"
+    book = books(world)[stream]
+    assert [order.key for order in book.orders.values()] == ["first", "second"]
+    assert sum(one.position.volume for one in book.holdings.values()) == pytest.approx(0.3)
+    # Whose stream it is now may write it.
+    open_journal(world.journal, stream, now_ns=world.clock.now_ns).close()
+    world.end()
+
+
 def test_an_account_of_a_terminal_that_is_refused_leaves_nothing_open(
     tmp_path: Path, sqlite_place: SqlitePlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -108,6 +108,9 @@ def _source(
             ) from error
         # What its writer appended meanwhile, and what the next writer of the stream would record.
         book.replay(source.read(after=book.version))
+        if not is_wanted(book):
+            source.let_go()
+            return None
         ending = after_restart(list(book.orders.values()), now_ns)
         if source.lost:
             ending.append(events.LossFound(at_ns=now_ns, because=source.lost))
