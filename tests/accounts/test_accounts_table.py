@@ -236,6 +236,28 @@ def test_while_the_server_is_away_nothing_has_changed_and_that_is_told_once(
     assert table.read().entries[0].is_paused
 
 
+def test_a_change_whose_rows_could_not_be_read_is_read_at_the_next_look(
+    url: str, table: AccountsTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table.make([{"name": "a", "gateway": "tcp://127.0.0.1:1"}])
+    table.read()
+    sql(url, "UPDATE trueup_accounts SET paused = true")
+    fetch = table._database.fetch
+
+    def lost(statement: str, *parameters: object) -> list[Any]:
+        if "to_jsonb" in statement:
+            fetch("SELECT pg_terminate_backend(pg_backend_pid())")
+        return fetch(statement, *parameters)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(table._database, "fetch", lost)
+        with pytest.raises(JournalError):
+            table.read()
+    assert table.has_changed()
+    assert table.read().entries[0].is_paused
+    assert not table.has_changed()
+
+
 def test_a_file_that_is_replaced_has_changed_and_one_that_is_away_has_not(tmp_path: Path) -> None:
     path = written(tmp_path, GOOD)
     source = source_of(str(path))

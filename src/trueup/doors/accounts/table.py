@@ -98,7 +98,15 @@ class AccountsTable:
         """
         database = self._connected()
         # Before the rows: a change in between is seen as one.
-        self._read = self._stamp_of(database)
+        before, self._read = self._read, self._stamp_of(database)
+        try:
+            return self._accounts(database)
+        except JournalError:
+            # The database went away in between: the change is still to be read.
+            self._read = before
+            raise
+
+    def _accounts(self, database: Database) -> Accounts:
         if self._read is None and database.fetch(_EXISTS) == [(False,)]:
             valid = (
                 f"there is no table {TABLE}; `trueup config init --accounts URL` makes it, "
