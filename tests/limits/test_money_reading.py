@@ -22,7 +22,7 @@ ACCOUNT = {"login": 1, "server": "Demo", "balance": 100.0, "equity": 90.0, "cred
 class Terminal(RemoteTerminal):
     """The reading functions of a terminal: deals by their seconds, and accounts one by one."""
 
-    def __init__(self, seconds: Sequence[int] = (), *accounts: dict[str, float]) -> None:
+    def __init__(self, seconds: Sequence[int] = (), *accounts: dict[str, Any]) -> None:
         self.seconds, self.accounts, self.asked = seconds, list(accounts), 0
 
     def account_info(self) -> Any:
@@ -73,16 +73,21 @@ def test_a_deal_at_the_end_of_a_span_is_read_once() -> None:
     assert found.ledger.since_msc < NOW_SEC * 1000 < (NOW_SEC + AHEAD_SEC) * 1000
 
 
-@pytest.mark.parametrize("figure", ["balance", "credit"])
-def test_what_moves_while_the_deals_are_read_is_read_again(figure: str) -> None:
-    moved = {figure: 150.0}
+@pytest.mark.parametrize(
+    ("what", "value"),
+    [("balance", 150.0), ("credit", 150.0), ("login", 2), ("server", "Elsewhere")],
+)
+def test_what_moves_while_the_deals_are_read_is_read_again(what: str, value: Any) -> None:
+    moved = {what: value}
     terminal = Terminal([NOW_SEC], {}, moved, moved)
     found = read(terminal, NOW_SEC - DAY_SEC)
     assert isinstance(found, Read)
-    assert (getattr(found.money, figure), terminal.accounts) == (150.0, [])
-    restless = Terminal([NOW_SEC], *({figure: float(number)} for number in range(TRIES + 1)))
+    now = {**ACCOUNT, **moved}
+    assert (found.name, terminal.accounts) == (f"{now['login']}@{now['server']}", [])
+    assert (found.money.balance, found.money.credit) == (now["balance"], now["credit"])
+    restless = Terminal([NOW_SEC], *([{}, moved] * TRIES)[: TRIES + 1])
     said = read(restless, NOW_SEC - DAY_SEC)
-    assert said == "the balance changed while the account's deals were read"
+    assert said == "the account or its balance changed while its deals were read"
 
 
 def test_figures_that_are_no_numbers_are_not_used() -> None:
