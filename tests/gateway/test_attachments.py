@@ -6,10 +6,12 @@ as before must not make a bot believe a list that is still being filled.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -21,9 +23,11 @@ from tests.support.processes import KILL
 from tests.support.servers import until
 from trueup.gateway.desk.desk import Desk
 from trueup.gateway.reading.snapshots import CannotRead, Snapshots
+from trueup.gateway.terminal.call_wire import Error
+from trueup.gateway.terminal.forwarding import ForwardingTerminal
 from trueup.gateway.worker.keeper import Timing
 from trueup.gateway.worker.worker import WorkerTerminal
-from trueup.protocol.snapshot import SnapshotReply, SnapshotRequest, UnchangedReply
+from trueup.protocol.snapshot import SnapshotReply, SnapshotRequest
 from trueup.sim.process.module_port import ModulePort
 
 ANEW = "or its terminal was away since the last reading, and may not have all positions yet"
@@ -111,26 +115,50 @@ def test_that_nothing_changed_is_said_in_the_new_epoch_too(world: WorkerWorld) -
     assert again["epoch"] != first["epoch"]
 
 
+class Counted(ForwardingTerminal):
+    """A terminal whose worker was replaced before one of its calls."""
+
+    def __init__(self, world: DeskWorld, first_of_second: int) -> None:
+        self._world, self._first_of_second = world, first_of_second
+        self.calls = 0
+
+    @property
+    def attachments(self) -> int:
+        return 1 + (self.calls > self._first_of_second)
+
+    def last_error(self) -> Error:
+        return self._world.terminal.last_error()
+
+    def _call(self, function: str, *args: Any, **options: Any) -> Any:
+        self.calls += 1
+        return getattr(self._world.terminal, function)(*args, **options)
+
+
 def test_a_reading_that_two_workers_made_together_is_none() -> None:
+    """The parts would not belong together, whichever call is the first of the second worker."""
     world = DeskWorld()
-    attached = [1]
-    snapshots = Snapshots(
-        world.terminal, "boot", world.clock.now_ns, attachments=lambda: attached[0]
+    request = SnapshotRequest(
+        "one", 1, ("EURUSD",), explain=(1,), explain_orders=(1,), history_age_sec=60
     )
-    real = world.terminal.orders_get
-
-    def replaced(**options: Any) -> Any:
-        attached[0] += 1
-        return real(**options)
-
-    world.terminal.orders_get = replaced  # type: ignore[method-assign,assignment]
-    request = SnapshotRequest(session="one", id=1)
-    with pytest.raises(CannotRead, match="reconnected to the terminal while reading"):
-        snapshots.make(request)
-    world.terminal.orders_get = real  # type: ignore[method-assign]
-    reply = snapshots.make(request)
-    assert isinstance(reply, SnapshotReply | UnchangedReply)
-    assert reply.sequence == 1
+    for number in itertools.count():
+        terminal = Counted(world, number)
+        snapshots = Snapshots(
+            terminal,
+            "boot",
+            world.clock.now_ns,
+            attachments=partial(getattr, terminal, "attachments"),
+        )
+        try:
+            snapshots.make(request)
+        except CannotRead as error:
+            assert "reconnected to the terminal while reading" in str(error)
+        else:
+            # Every call was made by the first worker.
+            assert terminal.calls == number > 10
+            break
+        reply = snapshots.make(request)
+        assert isinstance(reply, SnapshotReply)
+        assert reply.sequence == 1
 
 
 LOOKS_AT_ACCOUNT = ("the watcher", "another client", "the other dialect")

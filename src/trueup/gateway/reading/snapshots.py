@@ -277,15 +277,12 @@ class Snapshots:
         # Read deals before the list, so that a deal in the reply is never newer than the list. A
         # close in between is in neither, and the next question finds it in both.
         explained, deals = self._deals(request.explain)
-        past_orders = self._past_orders(request.explain_orders)
         self.latest = reading = self.read()
         # A row without a valid symbol name has no symbol data to ask for.
         listed = (row.symbol for row in reading.rows if is_name(row.symbol))
         symbols = dict.fromkeys((*request.symbols, *listed))
         server_time_msc = self._server_time_msc(symbols)
-        # A new attachment may be another terminal, so the parts would not belong together.
-        if self._attachments() != attached:
-            raise CannotRead("the gateway reconnected to the terminal while reading")
+        self._refuse_other(attached)
         self.note(reading.account, reading.terminal)
         epoch, sequence = self._number(request.session, attached)
         self.digest = self._digest.of(reading.rows, reading.order_rows)
@@ -306,6 +303,10 @@ class Snapshots:
                 time_offset_sec=self._offset_sec(server_time_msc),
             )
         specs, unknown = self._specs(symbols)
+        # After the list: an order that has left the list is a past order by now.
+        past_orders = tuple(self._past_orders(request.explain_orders))
+        history = self._history(request.history_age_sec, server_time_msc)
+        self._refuse_other(attached)
         return SnapshotReply(
             id=request.id,
             epoch=epoch,
@@ -324,12 +325,17 @@ class Snapshots:
             deals=_trades(deals),
             other_deals=_others(deals),
             explained=tuple(explained),
-            past_orders=tuple(past_orders),
-            history=self._history(request.history_age_sec, server_time_msc),
+            past_orders=past_orders,
+            history=history,
             specs=tuple(specs),
             # While disconnected, the terminal may still list the symbols of an earlier day.
             unknown_symbols=tuple(unknown) if reading.terminal.connected else (),
         )
+
+    def _refuse_other(self, attached: int) -> None:
+        """Refuse to go on with a new attachment: it may be another terminal's, with other parts."""
+        if self._attachments() != attached:
+            raise CannotRead("the gateway reconnected to the terminal while reading")
 
     def note(self, account: AccountInfo, terminal: TerminalInfo) -> None:
         """Store the terminal's state after any reading; see `_number`."""
