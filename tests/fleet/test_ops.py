@@ -51,8 +51,9 @@ def test_manifest_has_the_schema_of_kubernetes() -> None:
 def test_command_is_one_that_trueup_takes(words: list[str], tmp_path: Path) -> None:
     program, *options = words
     assert program.rpartition("/")[2] == "trueup"
-    # All options are known, and then the file is missed.
-    done = CliRunner().invoke(app, options)
+    # All options are known, and then the file is missed. The journal is in the environment there.
+    environment = {"TRUEUP_JOURNAL": "postgresql://127.0.0.1/trueup"}
+    done = CliRunner().invoke(app, options, env=environment)
     assert done.exit_code == 64
     assert "accounts.toml' is not valid: give the path of a TOML file with accounts" in done.output
 

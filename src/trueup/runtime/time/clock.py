@@ -109,11 +109,13 @@ class SystemClock:
 
     def __init__(self) -> None:
         self.age_ns: Callable[[], int] = AgeClock(uptime_ns, time.time_ns).now_ns
-        self.waiting_ns: Callable[[], int] = awake_ns
 
     def now_ns(self) -> int:
         """Return the date: nanoseconds of UTC since 1970, by the machine's wall clock."""
         return time.time_ns()
+
+    # The function itself: a sync asks several times, and a method would be a second call.
+    waiting_ns = staticmethod(awake_ns)
 
     def sleep(self, seconds: float) -> None:
         """Let `seconds` pass."""
