@@ -27,7 +27,7 @@ from tests.support.sharing import dealt
 from tests.windows.wine import is_wine, reason_to_fail
 
 # Each run draws others; `make soak` has many more of each.
-settings.register_profile("ci", deadline=None, max_examples=60)
+settings.register_profile("ci", deadline=None, max_examples=100)
 settings.register_profile(
     "soak", deadline=None, max_examples=20_000, suppress_health_check=[HealthCheck.too_slow]
 )

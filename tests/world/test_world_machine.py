@@ -147,7 +147,7 @@ class OrdersMachine(WorldMachine):
 
 def test_a_bug_that_is_seeded_on_purpose_is_found_and_shrunk_to_what_it_takes() -> None:
     found = settings(
-        # Which examples are tried depends on the modules that are loaded; one of the first finds it.
+        # The examples depend on the modules that are loaded; one of the first finds it.
         max_examples=300,
         stateful_step_count=5,
         derandomize=True,
