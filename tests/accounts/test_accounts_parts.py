@@ -222,18 +222,23 @@ def test_an_account_that_fails_in_an_unforeseen_way_stops_no_other(
     assert len(loop._due) < 100
 
 
+def loop_of_one(file: Path) -> tuple[AccountsLoop, AccountMachine, ManualClock]:
+    """Return a loop with the account of a file, and its clock."""
+    clock = ManualClock()
+    loop = AccountsLoop(clock)
+    (entry,) = read_accounts(file).entries
+    machine = loop.machines[entry.name] = AccountMachine(entry, clock, loop.late)
+    return loop, machine, clock
+
+
 @pytest.mark.parametrize("first", ["changed", "removed"])
 def test_a_change_that_is_taken_back_while_an_account_is_busy_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
 ) -> None:
     monkeypatch.setattr(AccountMachine, "open", lambda machine: None)
-    clock = ManualClock()
-    loop = AccountsLoop(clock)
-    (entry,) = read_accounts(accounts(tmp_path, "volume = 0.1")).entries
-    machine = AccountMachine(entry, clock, loop.late)
-    stub: Any = Stub(machine, clock, broken=False)
-    machine.opened, machine.state = stub, State.RUNNING
-    loop.machines[entry.name] = machine
+    loop, machine, clock = loop_of_one(accounts(tmp_path, "volume = 0.1"))
+    entry, stub = machine.entry, Stub(machine, clock, broken=False)
+    machine.opened, machine.state = stub, State.RUNNING  # type: ignore[assignment]
     is_over = threading.Event()
     # As an order that waits for its reply.
     loop._submit(machine, is_over.wait)
@@ -262,12 +267,8 @@ def test_a_pause_of_an_account_that_does_not_run_counts_when_it_is_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: State
 ) -> None:
     monkeypatch.setattr(AccountMachine, "open", lambda machine: None)
-    clock = ManualClock()
-    loop = AccountsLoop(clock)
-    (entry,) = read_accounts(accounts(tmp_path)).entries
-    machine = AccountMachine(entry, clock, loop.late)
-    machine.state = state
-    loop.machines[entry.name] = machine
+    loop, machine, clock = loop_of_one(accounts(tmp_path))
+    entry, machine.state = machine.entry, state
     paused = msgspec.structs.replace(entry, is_paused=True, paused_why="news")
     loop.want(paused, "the file")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from trueup.core.book.lifecycle import OrderStatus
@@ -75,7 +75,7 @@ def rebuilt(order: Order, terminal: Terminal, request: TradeRequest) -> OrderSen
     deals = _deals_of(terminal, ticket)
     volume, price = order.filled_volume or 0.0, order.fill_price or 0.0
     if deals:
-        volume = functools.reduce(add_lots, (deal.volume for deal in deals))
+        volume = _lots_of(deals)
         price = price or deals[0].price
         if volume < order.volume:
             code = mt5.TRADE_RETCODE_DONE_PARTIAL
@@ -90,12 +90,17 @@ def part_so_far(
     deals = _deals_of(terminal, ticket)
     if not deals:
         return None
-    volume = functools.reduce(add_lots, (deal.volume for deal in deals))
+    volume = _lots_of(deals)
     why, first = f"{order.order_id} is filled in part, and the rest works", deals[0]
     # The rest may have been filled since the order was listed.
     is_whole = add_lots(volume, -order.volume) >= 0
     code = mt5.TRADE_RETCODE_DONE if is_whole else mt5.TRADE_RETCODE_DONE_PARTIAL
     return _row([code, first.ticket, ticket, volume, first.price, 0.0, 0.0, why, 0, 0], request)
+
+
+def _lots_of(deals: Iterable[Any]) -> float:
+    lots: float = functools.reduce(add_lots, (deal.volume for deal in deals))
+    return lots
 
 
 def _deals_of(terminal: Terminal, order_ticket: int) -> list[Any]:

@@ -226,10 +226,10 @@ class Session:
         def settled() -> OrderSendResult | None:
             found = self.account.orders.get(order_id, order)
             if found.status is OrderStatus.IN_DOUBT:
-                self.readings.look()
+                seen = self.readings.look()
                 found = self.account.orders.get(order_id, order)
-            if found.status is OrderStatus.IN_DOUBT:
-                return self._part_so_far(found, request)
+                if found.status is OrderStatus.IN_DOUBT:
+                    return self._part_so_far(found, orders_in(seen), request)
             return self._result_of(found, request)
 
         result = self.readings.until(settled, self._waits.resolve_ms)
@@ -241,7 +241,9 @@ class Session:
         self.deliveries.returns(order_id)
         return result
 
-    def _part_so_far(self, order: Order, request: TradeRequest) -> OrderSendResult | None:
+    def _part_so_far(
+        self, order: Order, listed: Iterable[PendingOrder], request: TradeRequest
+    ) -> OrderSendResult | None:
         """Return the result of an order of which a part is filled while the rest works, or None.
 
         MetaTrader answers such an order with 10010. For the book it stays in doubt until its rest
@@ -250,7 +252,7 @@ class Session:
         own = self._tap.result_of(order.order_id)
         if own is not None and _tells_outcome(own, request):
             return results.own_result(own, request)
-        for row in orders_in(self.readings.look()):
+        for row in listed:
             if row.volume and order.kind is OrderKind.MARKET and bears_token_of(order, row):
                 return results.part_so_far(order, row.ticket, self._terminal, request)
         return None

@@ -21,11 +21,12 @@ def main(number: str) -> None:
     """Answer each group of seeds from the line with its results."""
     # Ctrl-C is for the calling program, which ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    gc.freeze()
-    gc.set_threshold(NEW_OBJECTS, *gc.get_threshold()[1:])
     with suppress(EOFError, OSError):
         line = inherited_line(number)
+        # This imports what the job needs, which is no garbage.
         job = line.recv()
+        gc.freeze()
+        gc.set_threshold(NEW_OBJECTS, *gc.get_threshold()[1:])
         while True:
             line.send(job(line.recv()))
 

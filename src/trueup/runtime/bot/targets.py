@@ -139,9 +139,7 @@ class Targets:
         """
         found = self.found(named)
         if found is None:
-            missing = f"No {POSITION} {named.ticket} in the book; it has "
-            missing += f"{tickets_listed(self._tickets())}."
-            raise self._missing(missing, named, late)
+            raise self._missing(POSITION, named, tickets_listed(self._tickets()), late)
         # The list may be older than our own close, and a second close would open the opposite
         # position on a netting account.
         closed = self._book.closed.get(found.position.identifier)
@@ -152,9 +150,10 @@ class Targets:
         return found
 
     def _missing(
-        self, missing: str, named: Named | NamedPending, late: Sequence[Order]
+        self, kind: str, named: Named | NamedPending, known: str, late: Sequence[Order]
     ) -> Exception:
-        """Return the error for what the book does not have."""
+        """Return the error for what the book does not have; `known` says what it has."""
+        missing = f"No {kind} {named.ticket} in the book; it has {known}."
         if late:
             # The last reading may be older than these outcomes, so it says nothing here.
             return Refused(f"Nothing was sent now. {missing}{late_outcomes_text(late)}")
@@ -196,7 +195,5 @@ class Targets:
         """
         row = self.found_pending(named)
         if row is None:
-            missing = f"No {PENDING} {named.ticket} in the book; it has "
-            missing += f"{tickets_listed(self._pending_tickets())}."
-            raise self._missing(missing, named, late)
+            raise self._missing(PENDING, named, tickets_listed(self._pending_tickets()), late)
         return row

@@ -79,10 +79,11 @@ class SyncSchedule:
             date_ns: the date at `asked_ns`, because holds give their end as a date; by default
                 `asked_ns`.
         """
+        regular_ns = asked_ns + round(interval_sec * SECOND_NS)
         is_quiet = not (found.events or found.holds or found.questions)
         if is_quiet and not self.awaited and not self._failures:
             # A short way out: most readings bring nothing to wait for.
-            self.due_ns = asked_ns + round(interval_sec * SECOND_NS)
+            self.due_ns = regular_ns
             return
         wanted = _awaited(found)
         # News of any kind: after it the broker is asked every second again for the expected deals.
@@ -91,7 +92,7 @@ class SyncSchedule:
         self._failures = 0
         self.awaited = {key: self.awaited.get(key, asked_ns) for key in wanted}
         self._tell_late(asked_ns)
-        ends = [asked_ns + round(interval_sec * SECOND_NS)]
+        ends = [regular_ns]
         # Holds end at a date, the schedule runs by the clock for ages: convert.
         apart_ns = 0 if date_ns is None else date_ns - asked_ns
         ends += [hold.until_ns - apart_ns for hold in found.holds if hold.until_ns]
